@@ -1,0 +1,123 @@
+# CMake package of mcucompile: models as libraries, programs under QEMU.
+#
+#     find_package(mcucompile REQUIRED)          # -Dmcucompile_DIR=$(mcucompile cmake-dir)
+#     mcucompile_add_model(digits
+#         MODEL digits.onnx BOARD stm32f746
+#         [CALIBRATION calib.npz] [NAME digits] [OPTIMIZE time|balanced|ram] [OPTIONS --ram 60000])
+#     target_link_libraries(firmware PRIVATE digits)
+#
+# makes the static library `digits`, whose generated header <digits.h> is on the include path of
+# whoever links it. The model is compiled again when it, its calibration data or a board file
+# changes. The folder of generated files is the target's property MCUCOMPILE_DIR.
+#
+#     mcucompile_qemu_program(demo)
+#
+# completes the executable `demo`, built with one of the toolchain files beside this file, with
+# start-up code, memory map and a console, so that it runs in QEMU as an ordinary program: by
+# `qemu-system-arm`, by ctest, and by custom commands that name the target.
+#
+# MCUCOMPILE_COMMAND is how mcucompile is started: the program on PATH, or a Python 3 that has it.
+
+include_guard(GLOBAL)
+
+add_library(mcucompile_runtime INTERFACE)
+add_library(mcucompile::runtime ALIAS mcucompile_runtime)
+target_include_directories(mcucompile_runtime
+  INTERFACE ${CMAKE_CURRENT_LIST_DIR}/../runtime_c/include)
+target_compile_features(mcucompile_runtime INTERFACE c_std_99)
+
+# Sets MCUCOMPILE_COMMAND in the cache, or stops with the reason.
+function(_mcucompile_find_command)
+  if(MCUCOMPILE_COMMAND)
+    return()
+  endif()
+  find_program(MCUCOMPILE_EXECUTABLE mcucompile NO_CMAKE_FIND_ROOT_PATH)
+  if(MCUCOMPILE_EXECUTABLE)
+    set(command ${MCUCOMPILE_EXECUTABLE})
+  else()
+    find_package(Python3 3.11 QUIET COMPONENTS Interpreter)
+    set(command ${Python3_EXECUTABLE} -m mcucompile)
+    execute_process(COMMAND ${command} --version RESULT_VARIABLE status OUTPUT_QUIET ERROR_QUIET)
+    if(NOT status EQUAL 0)
+      message(FATAL_ERROR "mcucompile is neither on PATH nor a module of Python 3: activate its "
+        "virtual environment, or set MCUCOMPILE_COMMAND")
+    endif()
+  endif()
+  set(MCUCOMPILE_COMMAND ${command} CACHE STRING "How mcucompile is started")
+endfunction()
+
+function(mcucompile_add_model target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;BOARD;CALIBRATION;NAME;OPTIMIZE" "OPTIONS")
+  if(NOT arg_MODEL OR NOT arg_BOARD OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "mcucompile_add_model(${target} MODEL file BOARD board [CALIBRATION file] "
+      "[NAME name] [OPTIMIZE time|balanced|ram] [OPTIONS option...])")
+  endif()
+  if(NOT arg_NAME)
+    set(arg_NAME ${target})
+  endif()
+  if(NOT arg_NAME MATCHES "^[a-z][a-z0-9]*(_[a-z0-9]+)*$")
+    message(FATAL_ERROR "'${arg_NAME}' cannot prefix C symbols: give a lower-case NAME")
+  endif()
+  _mcucompile_find_command()
+
+  cmake_path(ABSOLUTE_PATH arg_MODEL)
+  set(depends ${arg_MODEL})
+  if(arg_BOARD MATCHES "\\.toml$")
+    cmake_path(ABSOLUTE_PATH arg_BOARD)
+    list(APPEND depends ${arg_BOARD})
+  endif()
+  set(options --board ${arg_BOARD} ${arg_OPTIONS})
+  if(arg_CALIBRATION)
+    cmake_path(ABSOLUTE_PATH arg_CALIBRATION)
+    string(REGEX REPLACE ":[A-Za-z0-9_]+$" "" calibration_file ${arg_CALIBRATION})
+    list(APPEND depends ${calibration_file})
+    list(APPEND options --calib ${arg_CALIBRATION})
+  endif()
+  if(arg_OPTIMIZE)
+    list(APPEND options -O ${arg_OPTIMIZE})
+  endif()
+
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/${target}.mcucompile)
+  set(sources ${folder}/${arg_NAME}.c ${folder}/${arg_NAME}_weights.c)
+  add_custom_command(
+    OUTPUT ${sources} ${folder}/${arg_NAME}.h
+    BYPRODUCTS ${folder}/${arg_NAME}_report.json ${folder}/${arg_NAME}_report.txt
+    COMMAND ${MCUCOMPILE_COMMAND} ${arg_MODEL} ${options}
+            --name ${arg_NAME} --output ${folder} --quiet > ${folder}.log
+    DEPENDS ${depends}
+    COMMENT "Compiling ${arg_MODEL} for ${arg_BOARD}"
+    VERBATIM)
+
+  add_library(${target} STATIC ${sources} ${folder}/${arg_NAME}.h)
+  target_include_directories(${target} PUBLIC ${folder})
+  target_compile_features(${target} PUBLIC c_std_99)
+  # The figures in the report hold for these flags.
+  target_compile_options(${target} PRIVATE -O2 -ffunction-sections -fdata-sections)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "arm" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -fno-schedule-insns -mno-unaligned-access)
+  endif()
+  set_target_properties(${target} PROPERTIES MCUCOMPILE_DIR ${folder})
+endfunction()
+
+set(_MCUCOMPILE_SUPPORT ${CMAKE_CURRENT_LIST_DIR}/../boards/support)
+
+function(mcucompile_qemu_program target)
+  if(MCUC_CPU_FLAGS MATCHES "cortex-m7")
+    set(machine mps2-an500)
+  elseif(MCUC_CPU_FLAGS MATCHES "cortex-m4")
+    set(machine mps2-an386)
+  else()
+    message(FATAL_ERROR "mcucompile_qemu_program needs one of the toolchain files in "
+      "${CMAKE_CURRENT_FUNCTION_LIST_DIR}")
+  endif()
+  target_sources(${target} PRIVATE
+    ${_MCUCOMPILE_SUPPORT}/startup.c ${_MCUCOMPILE_SUPPORT}/semihosting_stdio.c)
+  target_link_options(${target} PRIVATE
+    -nostartfiles --specs=nano.specs -Wl,--wrap=main -T ${_MCUCOMPILE_SUPPORT}/mps2.ld)
+  set(qemu qemu-system-arm -M ${machine} -nographic -monitor none -serial none
+    -semihosting-config enable=on,target=native -kernel)
+  set_target_properties(${target} PROPERTIES
+    SUFFIX .elf
+    LINK_DEPENDS ${_MCUCOMPILE_SUPPORT}/mps2.ld
+    CROSSCOMPILING_EMULATOR "${qemu}")
+endfunction()

@@ -1,0 +1,3 @@
+from mcucompile.cli import main
+
+main()

@@ -1,0 +1,279 @@
+"""Boards: the core, the clock and the memory that a model is compiled for."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mcucompile import resources
+from mcucompile.errors import BoardError
+from mcucompile.plan.program import Optimize, Target
+
+
+@dataclass(frozen=True)
+class Core:
+    """A processor core.
+
+    fpus: names of the floating-point units it may have, as gcc's -mfpu calls them.
+    dsp: has the ARMv7E-M DSP instructions.
+    qemu: the QEMU machine with this core (all of the MPS2 family, which share a memory map).
+    cycles_per_instruction: typical of int8 kernels with weights in flash; turns counted
+        instructions into estimated cycles. Cortex-M4: fitted to published MLPerf Tiny times on an
+        STM32L4R5 (within 13 %); Cortex-M7: the same engines need 0.6 of the M4's cycles.
+    """
+
+    name: str
+    fpus: tuple[str, ...]
+    dsp: bool
+    qemu: str
+    cycles_per_instruction: float
+
+
+CORES = {
+    core.name: core
+    for core in (
+        Core("cortex-m3", (), False, "mps2-an385", 1.46),
+        Core("cortex-m4", ("fpv4-sp-d16",), True, "mps2-an386", 1.46),
+        Core("cortex-m7", ("fpv5-sp-d16", "fpv5-d16"), True, "mps2-an500", 0.88),
+    )
+}
+CONSOLES = ("itm", "none")
+VECTOR_ALIGN = 128  # bytes; what a vector table at the start of flash needs
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of the board: bytes [origin, origin + size).
+
+    reserved: bytes at its start that belong to the platform, e.g. to a bootloader.
+    """
+
+    name: str
+    origin: int
+    size: int
+    reserved: int = 0
+
+    @property
+    def start(self) -> int:
+        """Address of the first byte that an application may use."""
+        return self.origin + self.reserved
+
+    @property
+    def end(self) -> int:
+        return self.origin + self.size
+
+    @property
+    def usable(self) -> int:
+        """Bytes that an application may use."""
+        return self.size - self.reserved
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board as its TOML file describes it; sizes in bytes, clock in Hz.
+
+    fpu: the floating-point unit as gcc calls it, or "none". console: where the board's own image
+    prints, "itm" (the SWO pin) or "none". qemu: the QEMU machine that runs the same core.
+    ram_limit, flash_limit: what a person allows the model instead of all there is.
+    """
+
+    name: str
+    title: str
+    core: str
+    fpu: str
+    clock_hz: int
+    console: str
+    qemu: str
+    flash: tuple[Memory, ...]
+    ram: tuple[Memory, ...]
+    ram_limit: int | None = None
+    flash_limit: int | None = None
+
+    @property
+    def main_flash(self) -> Memory:
+        """The largest contiguous stretch of flash: vector table, code and constants go there."""
+        return _largest_run(self.flash)
+
+    @property
+    def main_ram(self) -> Memory:
+        """The largest contiguous stretch of RAM: stack, data and arena go there."""
+        return _largest_run(self.ram)
+
+    @property
+    def ram_bytes(self) -> int:
+        """RAM that the model may take: the limit if there is one, else the main RAM."""
+        return self.main_ram.usable if self.ram_limit is None else self.ram_limit
+
+    @property
+    def flash_bytes(self) -> int:
+        """Flash that the model may take: the limit if there is one, else the main flash."""
+        return self.main_flash.usable if self.flash_limit is None else self.flash_limit
+
+    @property
+    def dsp(self) -> bool:
+        return CORES[self.core].dsp
+
+    @property
+    def cycles_per_instruction(self) -> float:
+        """See Core: turns instructions into estimated cycles."""
+        return CORES[self.core].cycles_per_instruction
+
+    @property
+    def cflags(self) -> tuple[str, ...]:
+        """Compiler flags that select core and floating-point unit."""
+        cpu = (f"-mcpu={self.core}", "-mthumb")
+        if self.fpu == "none":
+            return (*cpu, "-mfloat-abi=soft")
+        return (*cpu, f"-mfpu={self.fpu}", "-mfloat-abi=hard")
+
+    def target(self, optimize: Optimize = "balanced") -> Target:
+        """What lowering needs to know of this board."""
+        return Target(self.core, self.dsp, optimize)
+
+    def with_limits(self, ram: int | None = None, flash: int | None = None) -> Board:
+        """This board with limits in bytes in place of its own sizes (None: the board's own)."""
+        return replace(self, ram_limit=ram, flash_limit=flash)
+
+
+def known_boards() -> tuple[str, ...]:
+    """Names of the boards that come with mcucompile, sorted."""
+    return tuple(sorted(p.stem for p in resources.boards_dir().glob("*.toml")))
+
+
+def load_board(name: str) -> Board:
+    """The board called `name`, or the one described by the TOML file at path `name`.
+
+    Raises BoardError: MC051 for an unknown board or a missing file, MC052 for a wrong file.
+    """
+    if name.endswith(".toml"):
+        return _read_board(Path(name))
+    boards = known_boards()
+    if name not in boards:
+        near = difflib.get_close_matches(name, boards, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise BoardError(
+            "MC051",
+            f"board '{name}'",
+            "is not known",
+            f"the known boards are {', '.join(boards)}",
+            f"{hint}give one of these, or the path of a board file (.toml)".strip(),
+        )
+    return _read_board(resources.boards_dir() / f"{name}.toml")
+
+
+def _read_board(path: Path) -> Board:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BoardError(
+            "MC051",
+            f"board file '{path}'",
+            "cannot be read",
+            error.strerror or str(error),
+            "check the path; `mcucompile boards` lists the boards that need no file",
+        ) from error
+    except ValueError as error:
+        raise _wrong(path, f"it is not TOML: {error}") from error
+    try:
+        return _board_of(table)
+    except ValueError as error:
+        raise _wrong(path, str(error)) from error
+
+
+def _wrong(path: Path, why: str) -> BoardError:
+    return BoardError(
+        "MC052",
+        f"board file '{path}'",
+        "is wrong",
+        why,
+        "write it like the board files that come with mcucompile",
+    )
+
+
+_BOARD_KEYS: Mapping[str, type] = {
+    "name": str,
+    "title": str,
+    "core": str,
+    "fpu": str,
+    "clock_hz": int,
+    "console": str,
+    "qemu": str,
+    "flash": list,
+    "ram": list,
+}
+_MEMORY_KEYS: Mapping[str, type] = {"name": str, "origin": int, "size": int, "reserved": int}
+_OPTIONAL = frozenset({"reserved"})
+_TYPE_NAMES = {str: "a string", int: "an integer", list: "an array of tables"}
+
+
+def _board_of(table: dict[str, Any]) -> Board:
+    """The board a parsed file describes; ValueError says what is wrong with it."""
+    _check_keys(table, _BOARD_KEYS, "the file")
+    if table["core"] not in CORES:
+        raise ValueError(f"core '{table['core']}' is none of {', '.join(CORES)}")
+    core = CORES[table["core"]]
+    _check_choice("fpu", table["fpu"], (*core.fpus, "none"))
+    _check_choice("qemu", table["qemu"], (core.qemu,))
+    _check_choice("console", table["console"], CONSOLES)
+    if table["clock_hz"] <= 0:
+        raise ValueError("clock_hz must be positive")
+    flash, ram = (tuple(_memories(table[kind], kind)) for kind in ("flash", "ram"))
+    return Board(**{**table, "flash": flash, "ram": ram})
+
+
+def _memories(tables: list[Any], kind: str) -> list[Memory]:
+    """The memories of an array of tables, by address."""
+    if not tables:
+        raise ValueError(f"there is no [[{kind}]]")
+    memories = []
+    for table in tables:
+        if not isinstance(table, dict):
+            raise ValueError(f"{kind} must be an array of tables")
+        _check_keys(table, _MEMORY_KEYS, f"[[{kind}]]")
+        memory = Memory(**table)
+        if memory.origin < 0 or memory.reserved < 0 or memory.usable <= 0:
+            raise ValueError(f"[[{kind}]] '{memory.name}' has no usable bytes")
+        if memory.start % VECTOR_ALIGN:
+            raise ValueError(
+                f"[[{kind}]] '{memory.name}' does not start at a multiple of {VECTOR_ALIGN} bytes"
+            )
+        memories.append(memory)
+    memories.sort(key=lambda m: m.origin)
+    for low, high in pairwise(memories):
+        if low.end > high.origin:
+            raise ValueError(f"[[{kind}]] '{low.name}' and '{high.name}' overlap")
+    return memories
+
+
+def _check_keys(table: Mapping[str, Any], keys: Mapping[str, type], where: str) -> None:
+    for key, value in table.items():
+        if key not in keys:
+            raise ValueError(f"{where} has an unknown key '{key}'; known are {', '.join(keys)}")
+        if not isinstance(value, keys[key]) or isinstance(value, bool):
+            raise ValueError(f"{key} in {where} must be {_TYPE_NAMES[keys[key]]}, not {value!r}")
+    missing = [key for key in keys if key not in table and key not in _OPTIONAL]
+    if missing:
+        raise ValueError(f"{where} lacks {', '.join(missing)}")
+
+
+def _check_choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{key} '{value}' does not go with this core: {' or '.join(allowed)}")
+
+
+def _largest_run(memories: tuple[Memory, ...]) -> Memory:
+    """Memories that follow each other without a gap count as one; the largest such."""
+    runs = [memories[0]]
+    for memory in memories[1:]:
+        last = runs[-1]
+        if memory.start == last.end:
+            joined = f"{last.name}+{memory.name}"
+            runs[-1] = Memory(joined, last.origin, memory.end - last.origin, last.reserved)
+        else:
+            runs.append(memory)
+    return max(runs, key=lambda m: m.usable)

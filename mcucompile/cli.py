@@ -1,0 +1,254 @@
+"""The command line. The library raises; only this file prints and exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mcucompile import __version__, commands, resources
+from mcucompile.errors import InternalError, McuCompileError, UsageError
+from mcucompile.options import CompileOptions, SampleOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DefaultCommandGroup(click.Group):
+    """A group whose first command is taken when none is named: `mcucompile model.onnx ...`."""
+
+    default = "compile"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "-h", "--version"}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+def _dim(text: str) -> tuple[str, int]:
+    name, _, size = text.partition("=")
+    if not name or not size.isdigit() or int(size) < 1:
+        raise click.BadParameter(f"'{text}' is not NAME=SIZE with a positive size")
+    return name, int(size)
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
+    return dict(_dim(text) for text in value)
+
+
+COMPILE_OPTIONS = (
+    click.argument("model", type=click.Path(path_type=Path)),
+    click.option("--board", "-b", required=True, help="Board name or board file (.toml)."),
+    click.option("--name", "-n", default="", help="Prefix of all C symbols [the file's name]."),
+    click.option("--calib", metavar="FILE[:ARRAY]", help="Samples (.npz, .npy, folder of .npy)."),
+    click.option(
+        "--calib-method",
+        type=click.Choice(["minmax", "percentile"]),
+        default="percentile",
+        show_default=True,
+        help="How activation ranges follow from calibration samples.",
+    ),
+    click.option(
+        "-O",
+        "optimize",
+        type=click.Choice(["time", "balanced", "ram"]),
+        default="balanced",
+        show_default=True,
+        help="What to optimize for.",
+    ),
+    click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Limit of SRAM."),
+    click.option("--flash", type=click.IntRange(1), metavar="BYTES", help="Limit of flash."),
+    click.option(
+        "--input-layout",
+        type=click.Choice(["nhwc", "nchw"]),
+        default=None,
+        help="Layout of image inputs in the C API [the model's own].",
+    ),
+    click.option(
+        "--dim",
+        "dims",
+        multiple=True,
+        metavar="NAME=SIZE",
+        callback=_sizes,
+        help="Size of a symbolic dimension.",
+    ),
+    click.option("--keep-input", is_flag=True, help="The run leaves its inputs intact."),
+    click.option(
+        "--data-scale", type=float, default=1.0, help="Samples are mapped x -> S*x + O first [1]."
+    ),
+    click.option("--data-offset", type=float, default=0.0, help="See --data-scale [0]."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress messages."),
+)
+
+
+def compile_options(function: F) -> F:
+    """Every option of the compile command, for the commands that compile first."""
+    for option in reversed(COMPILE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def json_option(function: F) -> F:
+    return click.option(
+        "--json", "json_file", type=click.Path(path_type=Path), help="Also write the result here."
+    )(function)
+
+
+def _options(args: dict[str, Any]) -> CompileOptions:
+    """The compile options among a command's arguments."""
+    calib = args["calib"]
+    samples = SampleOptions(calib, args["data_scale"], args["data_offset"]) if calib else None
+    return CompileOptions(
+        board=args["board"],
+        name=args["name"],
+        calibration=samples,
+        calibration_method=args["calib_method"],
+        optimize=args["optimize"],
+        ram=args["ram"],
+        flash=args["flash"],
+        input_layout=args["input_layout"] or "",
+        dims=args["dims"],
+        keep_input=args["keep_input"],
+    )
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    return (lambda text: None) if quiet else (lambda text: click.echo(f"  {text}", err=True))
+
+
+def _write_json(file: Path | None, content: dict[str, Any]) -> None:
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            "MC022",
+            f"file '{file}'",
+            "cannot be written",
+            error.strerror or str(error),
+            "choose another path for --json",
+        ) from error
+
+
+@click.group(cls=DefaultCommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Compile ONNX models to verified plain C for microcontrollers.
+
+    mcucompile MODEL.onnx --board BOARD compiles; the other commands measure and inspect.
+    """
+
+
+@cli.command("compile")
+@compile_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [build/NAME].")
+def compile_command(**args: Any) -> None:
+    """Compile MODEL to a folder of C (the default command)."""
+    result = commands.compile_to_folder(
+        args["model"], _options(args), args["output"], _progress(args["quiet"])
+    )
+    commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
+    click.echo(result.text)
+
+
+@cli.command()
+@compile_options
+@json_option
+@click.option("--data", required=True, metavar="FILE[:ARRAY]|random", help="Test samples.")
+@click.option("--labels", metavar="ARRAY", help="Array of labels in the same file.")
+@click.option("--samples", type=click.IntRange(1), help="Use only the first N samples.")
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["host", "qemu"]),
+    default="host",
+    show_default=True,
+    help="Where the C code runs.",
+)
+def validate(**args: Any) -> None:
+    """Run samples through the C code, the integer reference and onnxruntime, and compare."""
+    data = SampleOptions(args["data"], args["data_scale"], args["data_offset"], args["samples"])
+    result = commands.validate_model(
+        args["model"],
+        _options(args),
+        data,
+        args["labels"],
+        args["where"],
+        _progress(args["quiet"]),
+    )
+    _write_json(args["json_file"], result.content)
+    commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
+    click.echo(result.text)
+    result.require_exact()
+
+
+@cli.command()
+@compile_options
+@json_option
+def profile(**args: Any) -> None:
+    """Count the instructions of every step under QEMU: exact and repeatable."""
+    result = commands.profile_model(args["model"], _options(args), _progress(args["quiet"]))
+    _write_json(args["json_file"], result.report)
+    commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
+    click.echo(result.text)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def report(path: Path) -> None:
+    """Show the report of a compiled folder, or of a report file."""
+    click.echo(commands.report_text(path))
+
+
+@cli.command()
+def boards() -> None:
+    """List the known boards."""
+    click.echo(commands.boards_text())
+
+
+@cli.command()
+def ops() -> None:
+    """List the ONNX operators that can be compiled."""
+    click.echo(commands.ops_text())
+
+
+@cli.command("cmake-dir")
+def cmake_dir() -> None:
+    """Print the folder of the CMake package."""
+    click.echo(resources.cmake_dir())
+
+
+@cli.command("runtime-dir")
+def runtime_dir() -> None:
+    """Print the include path of the kernel runtime."""
+    click.echo(resources.runtime_dir())
+
+
+def main() -> None:
+    """Entry point: runs the command line and turns errors into text and exit codes."""
+    try:
+        cli.main(standalone_mode=False)
+    except McuCompileError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("MCUCOMPILE_DEBUG"):
+            raise
+        kind = "" if isinstance(error, InternalError) else f"{type(error).__name__}: "
+        click.echo(f"internal error: {kind}{error}", err=True)
+        click.echo("  this is a bug of mcucompile: please report it with the model", err=True)
+        click.echo("  MCUCOMPILE_DEBUG=1 shows where it happened", err=True)
+        sys.exit(1)

@@ -1,0 +1,175 @@
+"""What each command of the command line does, as functions that return text and data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcucompile import measure
+from mcucompile.board import known_boards, load_board
+from mcucompile.compiler import Progress, compile_model, write_files
+from mcucompile.errors import UsageError
+from mcucompile.frontend.node import IMPORTERS
+from mcucompile.options import CompileOptions, SampleOptions
+from mcucompile.quant.samples import load_samples
+from mcucompile.report.build import Report
+from mcucompile.report.fit import fit_or_raise
+from mcucompile.report.text import render_text
+from mcucompile.validate import Validation, Where, require_exact, validate
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    report: Report
+    text: str
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    report: Report
+    validation: Validation
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return self.validation.as_json()
+
+    @property
+    def text(self) -> str:
+        return validation_text(self.validation)
+
+    def require_exact(self) -> None:
+        require_exact(self.validation)
+
+
+def echo_warnings(report: Report, echo: Callable[[str], None]) -> None:
+    """Show a report's warnings in a frame that nobody can miss."""
+    for warning in report["warnings"]:
+        bar = "!" * 78
+        echo(f"{bar}\n! WARNING: {warning}\n{bar}")
+
+
+def compile_to_folder(
+    model: Path, options: CompileOptions, output: Path | None, progress: Progress
+) -> CompileResult:
+    """Compile, measure with the board's toolchain if it is there, write folder and report.
+
+    Raises DoesNotFitError before anything is written.
+    """
+    compilation = compile_model(model, options, progress)
+    fit_or_raise(measure.report(compilation))  # what surely does not fit need not be built
+    folder = output or Path("build") / compilation.name
+    measured, warnings = measure.measure_if_possible(compilation, progress)
+    report = measure.report(compilation, measured, None, warnings)
+    fit_or_raise(report)
+    text = render_text(report)
+    files = dict(compilation.files)
+    files[f"{compilation.name}_report.json"] = _json(report)
+    files[f"{compilation.name}_report.txt"] = text + "\n"
+    write_files(files, folder)
+    progress(f"wrote {folder}")
+    return CompileResult(report, text)
+
+
+def validate_model(
+    model: Path,
+    options: CompileOptions,
+    data: SampleOptions,
+    labels: str | None,
+    where: Where,
+    progress: Progress,
+) -> ValidateResult:
+    """Compile and validate on `data`; see validate.validate."""
+    compilation = compile_model(model, options, progress)
+    samples = load_samples(data, compilation.graph.input_ports, labels)
+    validation = validate(compilation, samples, where, progress)
+    return ValidateResult(measure.report(compilation), validation)
+
+
+def profile_model(model: Path, options: CompileOptions, progress: Progress) -> CompileResult:
+    """Compile and count instructions per step under QEMU; the report has them."""
+    compilation = compile_model(model, options, progress)
+    measured = measure.measure(compilation, progress)
+    fit_or_raise(measure.report(compilation, measured))
+    progress("profile under QEMU")
+    report = measure.report(compilation, measured, measure.profile(compilation))
+    return CompileResult(report, render_text(report))
+
+
+def report_text(path: Path) -> str:
+    """The text of a report file, or of the only report in a folder."""
+    file = _report_file(path)
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        return render_text(report)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            "MC031",
+            f"report '{file}'",
+            "cannot be read",
+            f"{type(error).__name__}: {error}",
+            "give a folder written by mcucompile, or its *_report.json",
+        ) from error
+
+
+def boards_text() -> str:
+    """One line per known board."""
+    lines = []
+    for name in known_boards():
+        b = load_board(name)
+        lines.append(
+            f"{b.name:15} {b.title}: {b.core} at {b.clock_hz // 1_000_000} MHz, "
+            f"{b.flash_bytes // 1024} KiB flash, {b.ram_bytes // 1024} KiB SRAM"
+        )
+    return "\n".join(lines)
+
+
+def ops_text() -> str:
+    """The ONNX operators with an importer, in columns."""
+    import mcucompile.ops  # noqa: F401  registers the importers
+
+    names = sorted(IMPORTERS)
+    width = max(len(n) for n in names) + 2
+    rows = [names[i : i + 4] for i in range(0, len(names), 4)]
+    return "\n".join("".join(n.ljust(width) for n in row).rstrip() for row in rows)
+
+
+def validation_text(v: Validation) -> str:
+    """A validation as lines of text."""
+    lines = [
+        f"model            {v.model} for {v.board}, on {v.on}",
+        f"samples          {v.samples}",
+        f"mismatches       {v.mismatches_vs_reference} bytes against the integer reference",
+    ]
+    if v.first_diverging_step is not None:
+        lines.append(f"first diverging  step {v.first_diverging_step}")
+    if v.accuracy_compiled is not None and v.accuracy_float is not None:
+        lines.append(f"accuracy         {v.accuracy_compiled:.2%} compiled")
+        lines.append(f"                 {v.accuracy_float:.2%} original model in onnxruntime")
+    if v.top1_agreement is not None:
+        lines.append(f"top-1 agreement  {v.top1_agreement:.2%} with onnxruntime")
+    lines.append(f"max error        {v.max_abs_error:.6g} against onnxruntime")
+    if v.stack_bytes is not None:
+        lines.append(f"stack            {v.stack_bytes} bytes measured")
+    return "\n".join(lines)
+
+
+def _json(report: Report) -> str:
+    return json.dumps(report, indent=2) + "\n"
+
+
+def _report_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*_report.json"))
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(
+        "MC032",
+        f"folder '{path}'",
+        "is not a compiled model",
+        f"it holds {len(found)} files named *_report.json",
+        "give the report file itself",
+    )

@@ -1,0 +1,123 @@
+"""The whole pipeline, top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from mcucompile.board import Board, load_board
+from mcucompile.emit import EmitOptions, emit
+from mcucompile.errors import UsageError
+from mcucompile.frontend.import_graph import import_model
+from mcucompile.frontend.layout import set_input_layout
+from mcucompile.frontend.names import c_identifier
+from mcucompile.frontend.onnx_model import load_model
+from mcucompile.ir import Graph
+from mcucompile.lower import lower
+from mcucompile.options import CompileOptions
+from mcucompile.passes import FLOAT_PASSES, run_passes
+from mcucompile.plan.check import check_plan
+from mcucompile.plan.place import make_plan
+from mcucompile.plan.plan import Plan
+from mcucompile.quant.absorb_qdq import absorb_qdq
+from mcucompile.quant.calibrate import calibrate
+from mcucompile.quant.legalize import legalize
+from mcucompile.quant.quantize import quantize
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A compiled model with everything that later stages and people ask about.
+
+    float_graph: before quantization. graph: quantized. files: path -> text of the C sources.
+    """
+
+    path: Path
+    model: onnx.ModelProto = field(repr=False)
+    sha256: str
+    name: str
+    board: Board
+    options: CompileOptions
+    float_graph: Graph
+    graph: Graph
+    plan: Plan
+    files: dict[str, str] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+def compile_model(
+    path: Path, options: CompileOptions, progress: Progress = lambda text: None
+) -> Compilation:
+    """ONNX file to C sources. Raises McuCompileError subclasses; writes nothing."""
+    board = load_board(options.board).with_limits(options.ram, options.flash)
+    model = load_model(path)
+    name = c_identifier(options.name or path.stem).lower()
+
+    progress("import")
+    graph = absorb_qdq(import_model(model, name, options.dims))
+    graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
+    float_graph = graph
+
+    progress("quantize")
+    ranges, warnings = calibrate(model, graph, options)
+    graph = legalize(quantize(graph, ranges))
+
+    progress("plan")
+    program = lower(graph, board.target(options.optimize))
+    plan = make_plan(program, keep_input=options.keep_input)
+    check_plan(plan)
+
+    progress("emit")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    emit_options = EmitOptions(name, path.name, sha256, board.name, options.optimize)
+    files = emit(graph, plan, emit_options)
+    return Compilation(
+        path, model, sha256, name, board, options, float_graph, graph, plan, files, warnings
+    )
+
+
+def write_sources(compilation: Compilation, folder: Path) -> None:
+    """Write the C sources to `folder`; see write_files."""
+    write_files(compilation.files, folder)
+
+
+def write_files(files: dict[str, str], folder: Path) -> None:
+    """Write {path: text} below `folder`: all files or, if anything fails, none.
+
+    The files are written to a temporary sibling first and then moved into place. Raises
+    UsageError MC021 if the folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for path, text in files.items():
+                target = staging / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8", newline="\n")
+            staging.chmod(0o755)
+            if not folder.exists():
+                os.replace(staging, folder)
+                return
+            for path in files:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(staging / path, folder / path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(
+            "MC021",
+            f"output folder '{folder}'",
+            "cannot be written",
+            f"{error.strerror or error}",
+            "choose another folder with -o, or change its permissions",
+        ) from error

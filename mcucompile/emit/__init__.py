@@ -1,0 +1,5 @@
+"""Emission: a plan becomes the text of C files."""
+
+from mcucompile.emit.model import EmitOptions, emit
+
+__all__ = ["EmitOptions", "emit"]

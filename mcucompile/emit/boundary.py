@@ -1,0 +1,34 @@
+"""Where the function boundary is drawn: a function per layer, or one shared by layers.
+
+A kernel is inlined into its wrapper. A wrapper of its own, with constant parameters, lets the C
+compiler fold them all (fast, more flash); a wrapper shared by every layer of a kernel reads them
+at run time (small).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mcucompile.plan.plan import Plan
+from mcucompile.plan.program import KernelCall, Optimize
+
+COLD_SHARE = 0.02  # layers below this share of the work do not earn code of their own
+
+
+def shared_kernels(plan: Plan, optimize: Optimize) -> list[bool]:
+    """For each step of `plan`: does it run in a function shared with other steps?
+
+    With `time` none does. Otherwise the cold layers of a kernel share a function if there are at
+    least two of them.
+    """
+    if optimize == "time":
+        return [False] * len(plan.steps)
+    work = [_work(step.call) for step in plan.steps]
+    cold = [w < COLD_SHARE * sum(work) for w in work]
+    kernels = Counter(s.call.kernel for s, c in zip(plan.steps, cold, strict=True) if c)
+    return [c and kernels[s.call.kernel] > 1 for s, c in zip(plan.steps, cold, strict=True)]
+
+
+def _work(call: KernelCall) -> int:
+    """A rough count of inner-loop iterations: MACs, or bytes moved."""
+    return max(call.macs, sum(o.size for o in (*call.reads, *call.writes)))

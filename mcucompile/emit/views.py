@@ -1,0 +1,160 @@
+"""What the templates see: plain strings and numbers, decided here, printed there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcucompile.emit import ctext
+from mcucompile.ir import Array, Graph, Op, Port, Value
+from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.plan.program import Const, KernelCall, Operand
+
+
+@dataclass(frozen=True)
+class ConstView:
+    """A constant array: its C declaration and contents."""
+
+    symbol: str
+    ctype: str
+    length: int
+    rows: str
+
+
+@dataclass(frozen=True)
+class TensorView:
+    """A model input or output as the header describes it."""
+
+    name: str
+    literal: str
+    size: int
+    shape: tuple[int, ...]
+    layout: str
+    model_dtype: str
+    scale: str
+    zero_point: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One step: a comment, a kernel, its parameters and the places of its operands."""
+
+    index: int
+    comment: tuple[str, ...]
+    kernel: str
+    shared: bool
+    params: tuple[tuple[str, str], ...]
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    rows: int
+    scratch: str
+
+
+def tensor_view(port: Port, value: Value, region: Region) -> TensorView:
+    return TensorView(
+        name=ctext.comment(port.name),
+        literal=ctext.string(port.name),
+        size=region.size,
+        shape=port.shape,
+        layout=port.layout,
+        model_dtype=port.dtype,
+        scale=ctext.floating(value.q.scale[0]),
+        zero_point=value.q.zero_point,
+        offset=region.offset,
+    )
+
+
+def const_views(plan: Plan, prefix: str) -> list[ConstView]:
+    """Every constant array of the plan, in step order."""
+    views = []
+    for i, step in enumerate(plan.steps):
+        for const in step.call.consts:
+            views.append(_const_view(_symbol(prefix, i, const.name), const.data))
+        for slot, (operand, region) in enumerate(zip(step.call.reads, step.reads, strict=True)):
+            if region is None:
+                data = plan.program.values[plan.program.root(operand.value)].data
+                assert data is not None
+                views.append(_const_view(_symbol(prefix, i, f"operand{slot}"), data.reshape(-1)))
+    return views
+
+
+def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -> StepView:
+    step = plan.steps[index]
+    call = step.call
+    params: list[tuple[str, str]] = []
+    for field, value in call.params.items():
+        if isinstance(value, Const):
+            params.append((field, _symbol(prefix, index, value.name)))
+        else:
+            params.append((field, ctext.integer(value)))
+    sources = []
+    for slot, (operand, region) in enumerate(zip(call.reads, step.reads, strict=True)):
+        constant = _symbol(prefix, index, f"operand{slot}")
+        base = constant if region is None else f"arena + {region.offset}"
+        sources.append(_rows(base, operand))
+    targets = [
+        _rows(f"arena + {r.offset}", o) for o, r in zip(call.writes, step.writes, strict=True)
+    ]
+    return StepView(
+        index=index,
+        comment=tuple(ctext.comment(line) for line in _describe(graph, step)),
+        kernel=call.kernel,
+        shared=shared,
+        params=tuple(params),
+        sources=tuple(sources),
+        targets=tuple(targets),
+        rows=call.writes[0].rows,
+        scratch=f"arena + {step.scratch.offset}" if step.scratch else "NULL",
+    )
+
+
+def weight_bytes(plan: Plan, call: KernelCall) -> int:
+    """Flash bytes of the constants one step reads."""
+    operands = (plan.program.values[plan.program.root(o.value)] for o in call.reads)
+    tables = sum(c.data.nbytes for c in call.consts)
+    return tables + sum(v.data.nbytes for v in operands if v.data is not None)
+
+
+def _describe(graph: Graph, step: Step) -> list[str]:
+    call = step.call
+    op = next(o for o in graph.ops() if o.name == call.op)
+    ins = [v for v in graph.operands(op) if not v.is_constant]
+    shapes = " + ".join(_shape(v.shape) for v in ins)
+    outs = ", ".join(_shape(v.shape) for v in graph.results(op))
+    places = [f"reads {_place(r)}" for r in step.reads]
+    places += [f"writes {_place(r)}" for r in step.writes]
+    places += [f"scratch {_place(step.scratch)}"] if step.scratch else []
+    return [
+        f"{op.kind}: {_names(op)}",
+        f"{shapes} -> {outs}, {call.macs:,} MAC",
+        f"arena: {', '.join(places)}",
+        f"kernel {call.kernel}: {call.why}",
+    ]
+
+
+def _names(op: Op) -> str:
+    return ", ".join(op.origin)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(d) for d in shape)
+
+
+def _place(region: Region | None) -> str:
+    return "flash" if region is None else f"[{region.offset}, {region.end})"
+
+
+def _rows(base: str, operand: Operand) -> str:
+    return f"{{{base}, {operand.row_bytes}, {operand.rows}}}"
+
+
+def _symbol(prefix: str, step: int, name: str) -> str:
+    return f"{prefix}_step{step}_{name}"
+
+
+def _const_view(symbol: str, data: Array) -> ConstView:
+    flat = np.ascontiguousarray(data).reshape(-1)
+    return ConstView(symbol, ctext.C_TYPES[str(flat.dtype)], flat.size, ctext.array(flat))

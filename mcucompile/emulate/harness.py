@@ -1,0 +1,90 @@
+"""The test harness (boards/support/harness.c) as Python sees it: configuration and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mcucompile import resources
+from mcucompile.errors import ValidationError
+from mcucompile.ir import Array
+from mcucompile.plan.plan import Plan
+from mcucompile.templating import render
+
+
+def support_dir() -> Path:
+    """The C sources of harness, start-up code and consoles."""
+    return resources.boards_dir() / "support"
+
+
+def write_config(folder: Path, name: str, plan: Plan) -> None:
+    """Write `harness_config.h`, which ties the support code to the model called `name`."""
+    writes = [
+        (i, region.offset, operand.size)
+        for i, step in enumerate(plan.steps)
+        for operand, region in zip(step.call.writes, step.writes, strict=True)
+    ]
+    text = render(
+        "harness_config.h.j2",
+        name=name,
+        NAME=name.upper(),
+        inputs=len(plan.inputs),
+        outputs=len(plan.outputs),
+        writes=writes,
+    )
+    (folder / "harness_config.h").write_text(text, encoding="utf-8")
+
+
+def write_input(folder: Path, plan: Plan, inputs: Sequence[Array]) -> int:
+    """Write `input.bin`; returns the number of samples.
+
+    inputs: one int8 array (N, ...) per model input, of the input's size per sample. Raises
+    ValueError if they are not.
+    """
+    if len(inputs) != len(plan.inputs):
+        raise ValueError(f"{len(inputs)} arrays for {len(plan.inputs)} inputs")
+    rows = []
+    for array, (name, region) in zip(inputs, plan.inputs.items(), strict=True):
+        if array.dtype != np.int8 or array.size != len(array) * region.size:
+            raise ValueError(f"input {name}: {array.dtype} {array.shape}, {region.size} bytes each")
+        rows.append(array.reshape(len(array), -1))
+    (folder / "input.bin").write_bytes(np.concatenate(rows, axis=1).tobytes())
+    return len(inputs[0])
+
+
+def read_outputs(folder: Path, plan: Plan, samples: int) -> list[Array]:
+    """The outputs in `output.bin`: one int8 array (N, ...) per model output, shaped like it."""
+    sizes = [region.size for region in plan.outputs.values()]
+    pieces = np.split(_read(folder, samples * sum(sizes)).reshape(samples, -1), _ends(sizes), 1)
+    shapes = [plan.program.values[name].shape[1:] for name in plan.outputs]
+    return [p.reshape(samples, *s) for p, s in zip(pieces, shapes, strict=True)]
+
+
+def read_steps(folder: Path, plan: Plan) -> list[Array]:
+    """The dump in `output.bin`: per step, the bytes of all its writes, one after the other."""
+    sizes = [sum(operand.size for operand in step.call.writes) for step in plan.steps]
+    return np.split(_read(folder, sum(sizes)), _ends(sizes)) if sizes else []
+
+
+def stopped(name: str, where: str, why: str) -> ValidationError:
+    """The error for a model whose code did not come to its end."""
+    return ValidationError(
+        "MC402",
+        f"model '{name}' {where}",
+        "stopped before its end",
+        why,
+        "this is a bug of mcucompile: please report it with the model",
+    )
+
+
+def _read(folder: Path, size: int) -> Array:
+    data = np.fromfile(folder / "output.bin", dtype=np.int8)
+    if data.size != size:
+        raise ValueError(f"the harness wrote {data.size} bytes instead of {size}")
+    return data
+
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    return [int(end) for end in np.cumsum(sizes)[:-1]]

@@ -1,0 +1,87 @@
+"""The contract every operator fulfils. The families live in `mcucompile/ops`, one file each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar
+
+from mcucompile.ir.types import Array, QParams, Shape, Value
+
+if TYPE_CHECKING:
+    from mcucompile.plan.program import KernelCall, Target
+
+
+class QuantRule(Enum):
+    """Where the quantization parameters of an operator's result come from."""
+
+    CALIBRATED = "from the observed range of the result"
+    SAME = "those of the first operand: the operator moves or selects stored numbers"
+    FIXED = "fixed by the operator's range (softmax, sigmoid, tanh)"
+
+
+@dataclass(frozen=True)
+class Op(ABC):
+    """An operator: typed attributes only. Wiring lives in the graph's edges.
+
+    name: unique in its graph.
+    origin: names of the ONNX nodes it came from; errors, C comments and the report use them.
+    """
+
+    name: str
+    origin: tuple[str, ...]
+
+    quant_rule: ClassVar[QuantRule] = QuantRule.CALIBRATED
+    is_view: ClassVar[bool] = False  # the result is the operand's bytes under another shape
+
+    @property
+    def kind(self) -> str:
+        """The operator's name for people, e.g. "Conv2d"."""
+        return type(self).__name__
+
+    @abstractmethod
+    def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
+        """The shape rule. Raises ValueError if the operands do not fit the operator."""
+
+    @abstractmethod
+    def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
+        """Float reference: float32 arrays in and out. Axis 0 of activations may be any batch."""
+
+    def evaluate_int(
+        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
+    ) -> tuple[Array, ...]:
+        """Integer reference, which the C code equals bit for bit.
+
+        operands, results: quantized values (qparams set). arrays: their int8 / int32 contents
+        (constants included); axis 0 of activations may be any batch. Returns int8 arrays.
+        """
+        if self.quant_rule is QuantRule.SAME:  # moves and selections mean the same on integers
+            return tuple(a.astype(arrays[0].dtype) for a in self.evaluate(arrays))
+        raise TypeError(f"{self.kind} has no integer reference")
+
+    def fixed_qparams(self) -> QParams:
+        """The result's qparams under QuantRule.FIXED."""
+        raise TypeError(f"{self.kind} does not fix the qparams of its result")
+
+    def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
+        """The operands with every float constant replaced by an integer one.
+
+        operands: activations have qparams. The default is int8 per tensor, asymmetric.
+        """
+        from mcucompile.quant.constants import quantize_per_tensor
+
+        return tuple(
+            quantize_per_tensor(v) if v.is_constant and v.qparams is None else v for v in operands
+        )
+
+    def macs(self, operands: Sequence[Value], results: Sequence[Value]) -> int:
+        """Multiply-accumulates of one inference; 0 for operators that are not sums of products."""
+        return 0
+
+    @abstractmethod
+    def lower(
+        self, operands: Sequence[Value], results: Sequence[Value], target: Target
+    ) -> KernelCall:
+        """Kernel choice, weight packing and scratch size, decided together."""

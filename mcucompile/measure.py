@@ -1,0 +1,94 @@
+"""Builds a compilation with the board's toolchain: its sizes, and its instruction counts."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mcucompile.compiler import Compilation, Progress, write_sources
+from mcucompile.emit.views import weight_bytes
+from mcucompile.emulate import build, qemu
+from mcucompile.errors import ToolchainError
+from mcucompile.ir import Array
+from mcucompile.report.build import Measured, ModelInfo, Report, build_report
+
+PROFILE_SEED = 2024
+
+
+def measure(compilation: Compilation, progress: Progress = lambda text: None) -> Measured:
+    """Bytes of code, statics and stack on the compilation's board.
+
+    Raises ToolchainError MC501 if the cross compiler is missing.
+    """
+    progress("build and measure")
+    with tempfile.TemporaryDirectory(prefix="mcucompile-") as temporary:
+        folder = Path(temporary)
+        write_sources(compilation, folder / "model")
+        c = compilation
+        sizes = build.measure(folder / "model", c.name, c.board, c.plan, folder / "build")
+    weights = sum(weight_bytes(c.plan, step.call) for step in c.plan.steps)
+    return Measured(sizes.flash_bytes - weights, sizes.stack_bytes, sizes.static_bytes)
+
+
+def measure_if_possible(
+    compilation: Compilation, progress: Progress
+) -> tuple[Measured, tuple[str, ...]]:
+    """As `measure`, or nothing measured and a warning where there is no cross compiler."""
+    try:
+        return measure(compilation, progress), ()
+    except ToolchainError as error:
+        if error.id != "MC501":
+            raise
+        missing = f"code size and stack are unknown: {error.why} ({error.fix})"
+        return Measured(), (missing,)
+
+
+def profile(compilation: Compilation) -> qemu.Profile:
+    """Instructions of every step for one seeded random input, under QEMU.
+
+    Raises ToolchainError where compiler or QEMU is missing.
+    """
+    c = compilation
+    with tempfile.TemporaryDirectory(prefix="mcucompile-") as temporary:
+        folder = Path(temporary)
+        write_sources(c, folder / "model")
+        firmware = build.build_firmware(
+            folder / "model", c.name, c.board, c.plan, folder / "firmware"
+        )
+        return qemu.profile(firmware, _random_sample(c))
+
+
+def report(
+    compilation: Compilation,
+    measured: Measured | None = None,
+    profiled: qemu.Profile | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Report:
+    """The report of a compilation with what was measured of it."""
+    c = compilation
+    info = ModelInfo(c.name, c.sha256, sum(s.call.macs for s in c.plan.steps), _params(c))
+    return build_report(
+        c.graph,
+        c.plan,
+        c.board,
+        info,
+        measured,
+        profiled.steps if profiled else None,
+        profiled.total if profiled else None,
+        (*c.warnings, *warnings),
+    )
+
+
+def _params(compilation: Compilation) -> int:
+    """Numbers in the constants that operators of the quantized graph read."""
+    graph = compilation.graph
+    used = {v.name: v for op in graph.ops() for v in graph.operands(op) if v.is_constant}
+    return sum(v.elements for v in used.values())
+
+
+def _random_sample(compilation: Compilation) -> list[Array]:
+    rng = np.random.default_rng(PROFILE_SEED)
+    shapes = (compilation.graph.value(name).shape for name in compilation.graph.inputs)
+    return [rng.integers(-128, 128, (1, *shape[1:])).astype(np.int8) for shape in shapes]

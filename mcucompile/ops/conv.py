@@ -1,0 +1,133 @@
+"""Conv2d: convolutions of any kernel, stride, padding, dilation and group count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from mcucompile.frontend.node import OnnxNode, onnx_import
+from mcucompile.ir import Array, Op, Shape, Value
+from mcucompile.ops import gemm
+from mcucompile.ops.conv_geometry import Geometry
+from mcucompile.ops.conv_kernels import lower_conv
+from mcucompile.ops.transpose import to_nchw, to_nhwc
+from mcucompile.ops.weights import import_bias, import_weights
+from mcucompile.ops.window import Pair, window
+from mcucompile.plan.program import KernelCall, Target
+from mcucompile.quant.constants import quantize_weights_and_bias
+
+
+@dataclass(frozen=True)
+class Conv2d(Op):
+    """clamp(correlation of x with w, plus b).
+
+    Operands: x (N, H, W, C), weights (O, kh, kw, C / groups), bias (O,); result (N, OH, OW, O).
+    strides, dilations: (height, width). pads: top, left, bottom, right; the padding is zeros.
+    """
+
+    strides: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: Pair = (1, 1)
+    groups: int = 1
+    clamp: tuple[float, float] | None = None
+
+    def _out(self, size: int, kernel: int, axis: int) -> int:
+        """Windows on an axis (0: height, 1: width) of `size`."""
+        reach = (kernel - 1) * self.dilations[axis] + 1
+        padded = size + self.pads[axis] + self.pads[axis + 2]
+        return (padded - reach) // self.strides[axis] + 1
+
+    def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
+        x, w, b = operands
+        n, h, width, c = x.shape
+        cout, kh, kw, cin = w.shape
+        if cin * self.groups != c or cout % self.groups or b.shape != (cout,):
+            raise ValueError(f"weights {w.shape} and bias {b.shape} do not fit {x.shape}")
+        shape = (n, self._out(h, kh, 0), self._out(width, kw, 1), cout)
+        if min(shape) < 1:
+            raise ValueError(f"a {kh}x{kw} window does not fit into {x.shape}")
+        return (shape,)
+
+    def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
+        x, w, b = operands
+        y = self._correlate(x, w) + b
+        return (y if self.clamp is None else np.clip(y, *self.clamp),)
+
+    def evaluate_int(
+        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
+    ) -> tuple[Array, ...]:
+        layer = gemm.Layer.of(self, operands, results[0], self.clamp)
+        x, w, b = (a.astype(np.float64) for a in arrays)  # exact, and much faster than integers
+        return (layer.rule.apply(self._correlate(x - operands[0].q.zero_point, w) + b),)
+
+    def _correlate(self, x: Array, w: Array) -> Array:
+        """Sums of products, in the type of x and w."""
+        cout, kh, kw, depth = w.shape
+        windows = self._windows(x, kh, kw)
+        if depth == 1 and cout == self.groups:  # depthwise
+            taps = [(ky, kx) for ky in range(kh) for kx in range(kw)]
+            return np.asarray(sum(windows[..., ky, kx, :] * w[:, ky, kx, 0] for ky, kx in taps))
+        each = cout // self.groups
+        parts = []
+        for g in range(self.groups):
+            patches = windows[..., g * depth : (g + 1) * depth]
+            rows = patches.reshape(*patches.shape[:3], -1)
+            parts.append(rows @ w[g * each : (g + 1) * each].reshape(each, -1).T)
+        return np.concatenate(parts, axis=-1)
+
+    def _windows(self, x: Array, kh: int, kw: int) -> Array:
+        """What each window sees: (N, OH, OW, kh, kw, C)."""
+        top, left, bottom, right = self.pads
+        (sh, sw), (dh, dw) = self.strides, self.dilations
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        windows = sliding_window_view(x, ((kh - 1) * dh + 1, (kw - 1) * dw + 1), axis=(1, 2))
+        return windows[:, ::sh, ::sw, :, ::dh, ::dw].transpose(0, 1, 2, 4, 5, 3)
+
+    def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
+        x, w, b = operands
+        return (x, *quantize_weights_and_bias(x.q, w, b))
+
+    def macs(self, operands: Sequence[Value], results: Sequence[Value]) -> int:
+        return results[0].elements * math.prod(operands[1].shape[1:])
+
+    def lower(
+        self, operands: Sequence[Value], results: Sequence[Value], target: Target
+    ) -> KernelCall:
+        layer = gemm.Layer.of(self, operands, results[0], self.clamp, self.groups)
+        _, in_h, in_w, cin = operands[0].shape
+        _, out_h, out_w, cout = results[0].shape
+        kh, kw = operands[1].shape[1:3]
+        (sh, sw), (dh, dw) = self.strides, self.dilations
+        top, left = self.pads[:2]
+        geometry = Geometry(in_h, in_w, cin, out_h, out_w, cout, kh, kw, sh, sw, dh, dw, top, left)
+        return lower_conv(layer, geometry)
+
+
+def _ohwi(shape: Shape) -> Shape:
+    """Shape (O, I, H, W) or (O, I, W) of weights as (O, H, W, I)."""
+    cout, cin, *kernel = shape
+    return (cout, *kernel, cin) if len(kernel) == 2 else (cout, 1, *kernel, cin)
+
+
+@onnx_import("Conv")
+def import_conv(node: OnnxNode) -> Value:
+    x, weights = node.operand(0), node.operand(1)
+    rank = len(x.shape)
+    nhwc = to_nhwc(node, x)
+    if len(weights.shape) != rank:
+        node.unsupported(f"its weights have the shape {list(weights.shape)}", "repair the model")
+    at = window(node, x.shape[2:], weights.shape[2:])
+    w = import_weights(node, weights, (0, *range(2, rank), 1), shape=_ohwi(weights.shape))
+    b = import_bias(node, node.optional(2), w.shape[0])
+    op = Conv2d(
+        *node.fresh(),
+        strides=at.strides,
+        pads=at.pads,
+        dilations=at.dilations,
+        groups=int(node.attrs.get("group", 1)),
+    )
+    return to_nchw(node, node.add(op, nhwc, w, b), rank)

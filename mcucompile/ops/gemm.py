@@ -1,0 +1,196 @@
+"""What convolutions and dense layers share: their integer arithmetic, and weights as kernels read
+them (the streams of `runtime_c/include/mcuc/gemm.h` and `dense.h`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcucompile.errors import QuantizationError
+from mcucompile.ir import Array, Op, Value
+from mcucompile.ir.types import QMAX, QMIN
+from mcucompile.plan.program import Const, KernelCall, Operand
+from mcucompile.quant.numbers import INT32_LIMIT, Requant, accumulator_bound, requant
+
+NARROW_LIMIT = 2**23  # of the sum that shares its register with another one
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of sums of products, in integers.
+
+    op, x, y: the operator, its input and its result. weights: int8, output channel on axis 0.
+    bias: int64 within int32, the input zero-point folded in, so that raw int8 inputs are
+    multiplied. bound: largest |sum| per channel. rule: what becomes of the sums. groups: of
+    channels, as in a convolution.
+    """
+
+    op: Op
+    x: Value
+    y: Value
+    weights: Array
+    bias: Array
+    bound: Array
+    rule: Requant
+    groups: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        op: Op,
+        operands: Sequence[Value],
+        result: Value,
+        clamp: tuple[float, float] | None,
+        groups: int = 1,
+    ) -> Layer:
+        """Layer `op`; operands: input, int8 weights, int32 bias.
+
+        Raises QuantizationError MC201 unless every sum is sure to stay within int32.
+        """
+        x, w, b = operands
+        assert w.data is not None
+        assert b.data is not None
+        scales = np.broadcast_to(np.asarray(w.q.scale, dtype=np.float64), w.shape[:1])
+        rule = requant((x.q.scale[0] * scales / result.q.scale[0]).tolist(), result.q, clamp)
+        total = w.data.astype(np.int64).reshape(w.shape[0], -1).sum(axis=1)
+        bias = b.data.astype(np.int64) - x.q.zero_point * total
+        bound = accumulator_bound(w.data, bias)
+        largest = int(bound.max())
+        if rule.shift > 30 or largest << rule.shift >= INT32_LIMIT:
+            raise QuantizationError(
+                "MC201",
+                f"node '{(*op.origin, op.name)[0]}' ({op.kind})",
+                "cannot be computed in 32 bits",
+                f"a sum may reach {largest}, times 2^{rule.shift} for requantization",
+                "give calibration data that resembles real inputs, or correct the model's scales",
+            )
+        return cls(op, x, result, w.data, bias, bound, rule, groups)
+
+    @property
+    def macs(self) -> int:
+        return self.y.elements * math.prod(self.weights.shape[1:])
+
+    @property
+    def m(self) -> Array:
+        """Multipliers of the channels, int32."""
+        return np.asarray(self.rule.m, dtype=np.int32)
+
+    @property
+    def is_plain(self) -> bool:
+        """Are results neither shifted nor clamped?"""
+        return self.rule.shift == 0 and (self.rule.lo, self.rule.hi) == (QMIN, QMAX)
+
+    def call(
+        self,
+        kernel: str,
+        header: str,
+        params: Mapping[str, int | Const],
+        rows: tuple[int, int] = (1, 1),
+        scratch: int = 0,
+        in_place: bool = False,
+        why: str = "",
+    ) -> KernelCall:
+        """A call of `kernel` that computes this layer.
+
+        params: all but the last ones, which every kernel has: shift, zp, lo, hi. rows: of the input
+        and of the result.
+        """
+        rule = self.rule
+        x, y = (
+            Operand(v.name, n, v.elements // n) for v, n in zip((self.x, self.y), rows, strict=True)
+        )
+        return KernelCall(
+            op=self.op.name,
+            kernel=kernel,
+            header=header,
+            params={
+                **params,
+                "shift": rule.shift,
+                "zp": rule.zero_point,
+                "lo": rule.lo,
+                "hi": rule.hi,
+            },
+            reads=(x,),
+            writes=(y,),
+            scratch=scratch,
+            in_place=((0, 0),) if in_place else (),
+            why=why,
+            macs=self.macs,
+        )
+
+
+def word_order(count: int) -> Array:
+    """Elements as SXTB16 expands words: 0, 2, 1, 3 of every four; the last ones in their order.
+
+    Even length; -1 stands for padding.
+    """
+    fours = count - count % 4
+    order = natural_order(count)
+    order[:fours] = order[:fours].reshape(-1, 2, 2).transpose(0, 2, 1).reshape(-1)
+    return order
+
+
+def natural_order(count: int) -> Array:
+    """Elements in their own order; see `word_order`."""
+    order = np.arange(count + count % 2)
+    order[count:] = -1
+    return order
+
+
+def is_wide(layer: Layer) -> bool:
+    """Must the two channels of a pair be summed apart? (`wide` in gemm.h)"""
+    low, high = _pairs(layer, layer.weights.reshape(len(layer.weights), -1))
+    beyond_lane = (low + 256 * high < -(2**15)).any()
+    return bool(beyond_lane or (_pairs(layer, layer.bound)[1] >= NARROW_LIMIT).any())
+
+
+def pack_pairs(layer: Layer, order: Array) -> Array:
+    """The streams of all pairs of channels, uint32: bias[2], words, m[2] for each pair.
+
+    order: elements of a channel in the order in which the kernel expands activations.
+    """
+    return np.concatenate(_parts(layer, order), axis=1).reshape(-1)
+
+
+def pack_quads(layer: Layer, order: Array) -> Array:
+    """The streams of `mcuc/dense.h`, uint32: two pairs side by side, a last one alone."""
+    bias, words, m = _parts(layer, order)
+    pieces = []
+    for first in range(0, len(words), 2):
+        pair = slice(first, first + 2)
+        pieces += [bias[pair].reshape(-1), words[pair].T.reshape(-1), m[pair].reshape(-1)]
+    return np.concatenate(pieces)
+
+
+def tile_bytes(width: int, elements: int) -> int:
+    """Scratch for the tile of a kernel with rows of `width` pixels of `elements` each."""
+    pixels = 4 if width >= 4 else 2 if width >= 2 else 1
+    return 4 * pixels * ((elements + 1) // 2)
+
+
+def _parts(layer: Layer, order: Array) -> tuple[Array, Array, Array]:
+    """Per pair of channels: biases (P, 2), words (P, len(order) / 2), multipliers (P, 2)."""
+    wide = is_wide(layer)
+    flat = layer.weights.reshape(len(layer.weights), -1)
+    low, high = _pairs(layer, np.where(order >= 0, flat[:, np.maximum(order, 0)], 0))
+    lanes = ((low & 0xFF) + 256 * high if wide else low + 256 * high) & 0xFFFF
+    bias0, bias1 = _pairs(layer, layer.bias)
+    bias = np.stack([bias0, bias1 if wide else bias0 + 256 * bias1], axis=1)
+    m = np.stack(_pairs(layer, layer.m), axis=1)
+    return _uint32(bias), _uint32(lanes[:, 0::2] | lanes[:, 1::2] << 16), _uint32(m)
+
+
+def _pairs(layer: Layer, channels: Array) -> tuple[Array, Array]:
+    """First and second channel of each pair, int64; zeros beside the odd last one of a group."""
+    grouped = channels.astype(np.int64).reshape(layer.groups, -1, *channels.shape[1:])
+    if grouped.shape[1] % 2:
+        grouped = np.concatenate([grouped, np.zeros_like(grouped[:, :1])], axis=1)
+    flat = grouped.reshape(-1, *channels.shape[1:])
+    return flat[0::2], flat[1::2]
+
+
+def _uint32(values: Array) -> Array:
+    return np.asarray(values & 0xFFFFFFFF, dtype=np.uint32)

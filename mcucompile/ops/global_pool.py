@@ -1,0 +1,168 @@
+"""The mean or the largest number of a whole image, per channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mcucompile.frontend.node import OnnxNode, onnx_import
+from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ops.reshape import Reshape, reshape
+from mcucompile.ops.transpose import Transpose, to_nchw, to_nhwc
+from mcucompile.plan.program import KernelCall, Operand, Target
+from mcucompile.quant.mean import MeanRule, mean_rule
+from mcucompile.quant.numbers import clamp_bounds
+
+
+@dataclass(frozen=True)
+class GlobalPool(Op):
+    """(N, H, W, C) to (N, 1, 1, C)."""
+
+    clamp: tuple[float, float] | None = None
+
+    def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
+        n, _, _, c = operands[0].shape
+        return ((n, 1, 1, c),)
+
+    def _clip(self, y: Array) -> Array:
+        return y if self.clamp is None else np.clip(y, *self.clamp)
+
+    def _call(
+        self,
+        operands: Sequence[Value],
+        results: Sequence[Value],
+        kernel: str,
+        params: dict[str, int],
+        scratch: int,
+    ) -> KernelCall:
+        _, h, w, c = operands[0].shape
+        return KernelCall(
+            op=self.name,
+            kernel=kernel,
+            header="mcuc/global_pool.h",
+            params={"height": 1, "width": h * w, "channels": c} | params,
+            reads=(Operand(operands[0].name, 1, h * w * c),),
+            writes=(Operand(results[0].name, 1, c),),
+            scratch=scratch,
+            in_place=((0, 0),),
+            why="the image as one long row",
+        )
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(GlobalPool):
+    """The mean."""
+
+    def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
+        y = operands[0].mean(axis=(1, 2), keepdims=True, dtype=np.float64)
+        return (self._clip(y).astype(np.float32),)
+
+    def _rule(self, operands: Sequence[Value], results: Sequence[Value]) -> MeanRule:
+        _, h, w, _ = operands[0].shape
+        return mean_rule(self, operands[0].q, results[0].q, (h * w, h * w), self.clamp)
+
+    def evaluate_int(
+        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
+    ) -> tuple[Array, ...]:
+        mean = self._rule(operands, results)
+        total = arrays[0].sum(axis=(1, 2), keepdims=True, dtype=np.int64)
+        count = np.array(mean.full)
+        return (mean.apply(total, count, count),)
+
+    def lower(
+        self, operands: Sequence[Value], results: Sequence[Value], target: Target
+    ) -> KernelCall:
+        mean = self._rule(operands, results)
+        params = {
+            "zero": mean.full * mean.operand_zero,
+            "m": mean.rule.m[0],
+            "shift": mean.rule.shift,
+            "zp": mean.rule.zero_point,
+            "lo": mean.rule.lo,
+            "hi": mean.rule.hi,
+        }
+        sums = 4 * operands[0].shape[3]  # bytes of an int32 per channel
+        return self._call(operands, results, "mcuc_global_average_s8", params, sums)
+
+
+@dataclass(frozen=True)
+class GlobalMaxPool(GlobalPool):
+    """The largest number."""
+
+    quant_rule: ClassVar[QuantRule] = QuantRule.SAME
+
+    def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
+        return (self._clip(operands[0].max(axis=(1, 2), keepdims=True)),)
+
+    def evaluate_int(
+        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
+    ) -> tuple[Array, ...]:
+        lo, hi = clamp_bounds(results[0].q, self.clamp)
+        y = arrays[0].max(axis=(1, 2), keepdims=True)
+        return (np.clip(y, lo, hi).astype(np.int8),)
+
+    def lower(
+        self, operands: Sequence[Value], results: Sequence[Value], target: Target
+    ) -> KernelCall:
+        lo, hi = clamp_bounds(results[0].q, self.clamp)
+        return self._call(operands, results, "mcuc_global_max_s8", {"lo": lo, "hi": hi}, 0)
+
+
+def global_kind(op_type: str) -> type[GlobalPool]:
+    """The class for an ONNX operator of means or maxima, by its name."""
+    return GlobalMaxPool if "Max" in op_type else GlobalAveragePool
+
+
+@onnx_import("GlobalAveragePool", "GlobalMaxPool")
+def import_global_pool(node: OnnxNode) -> Value:
+    x = node.operand(0)
+    op = global_kind(node.op_type)(*node.fresh())
+    return to_nchw(node, node.add(op, to_nhwc(node, x)), len(x.shape))
+
+
+@onnx_import("ReduceMean", "ReduceMax")
+def import_reduce(node: OnnxNode) -> Value:
+    """Any axes but the batch: those that go are brought together in the middle, those that stay
+    last. What the result's shape is called then is a matter of views."""
+    x = node.operand(0)
+    rank = len(x.shape)
+    axes = sorted(_reduced(node, rank))
+    if 0 in axes:
+        node.unsupported("it reduces the batch", "leave axis 0 out of its axes")
+    kept = [i for i in range(1, rank) if i not in axes]
+    keepdims = bool(node.attrs.get("keepdims", 1))
+    shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes)
+    if not axes:
+        return x
+    perm = (0, *axes, *kept)
+    if perm != tuple(range(rank)):
+        x = node.add_inner(Transpose(*node.fresh("axes"), perm=perm), x)
+    image = _image(x.shape, len(axes))
+    if image != x.shape:
+        x = node.add_inner(Reshape(*node.fresh("image"), shape=image), x)
+    y = node.add(global_kind(node.op_type)(*node.fresh()), x)
+    if keepdims and rank == 4 and axes == [2, 3]:
+        return to_nchw(node, y)
+    return reshape(node, y, shape)
+
+
+def _image(shape: Shape, reduced: int) -> Shape:
+    """(1, H, W, C) for a tensor whose axes 1 to `reduced` go and whose other axes stay."""
+    if reduced == 2 and len(shape) == 4:
+        return shape
+    return (1, 1, math.prod(shape[1 : reduced + 1]), math.prod(shape[reduced + 1 :]))
+
+
+def _reduced(node: OnnxNode, rank: int) -> set[int]:
+    """The axes that go, counted from the front."""
+    if node.optional(1) is not None:
+        axes = [int(a) for a in node.constant(1, "axes").reshape(-1)]
+    else:
+        axes = [int(a) for a in node.attrs.get("axes", [])]
+    if not axes and not node.attrs.get("noop_with_empty_axes", 0):
+        axes = list(range(1, rank))
+    return {a % rank for a in axes}

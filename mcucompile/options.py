@@ -1,0 +1,43 @@
+"""What a person can ask of a compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mcucompile.plan.program import Optimize
+
+CalibrationMethod = Literal["minmax", "percentile"]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Where samples come from: FILE[:ARRAY] (or "random"), mapped x -> scale*x + offset first."""
+
+    spec: str
+    scale: float = 1.0
+    offset: float = 0.0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of one compilation.
+
+    board: name of a known board or path of a board file. name: prefix of every C symbol; "" takes
+    the model file's name. calibration: None calibrates a float model with synthetic data.
+    ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
+    dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
+    """
+
+    board: str
+    name: str = ""
+    calibration: SampleOptions | None = None
+    calibration_method: CalibrationMethod = "percentile"
+    optimize: Optimize = "balanced"
+    ram: int | None = None
+    flash: int | None = None
+    input_layout: Literal["", "nhwc", "nchw"] = ""
+    dims: Mapping[str, int] = field(default_factory=dict)
+    keep_input: bool = False

@@ -1,0 +1,107 @@
+"""Scaling and shifting of channels goes into the weights of a convolution or dense layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mcucompile.ir import Array, Graph, Op, Value
+from mcucompile.ops.conv import Conv2d
+from mcucompile.ops.dense import Dense
+from mcucompile.passes.affine import Affine, affine_of
+from mcucompile.passes.rewrite import constant_like, fusable, fuse, set_operand
+
+Linear = Conv2d | Dense
+
+
+def fold_affine(graph: Graph) -> Graph:
+    """linear(w, b) -> a*x + c    =>    linear(a*w, a*b + c)
+    a*x + c -> linear(w, b)    =>    linear(w*a, b + w*c), unless padding zeros are between them
+
+    Batch normalization, biases that exporters write as an Add after a MatMul, input normalization.
+    The first rule is tried first: it changes the scale of whole output channels, which have a
+    quantization scale each.
+    """
+    graph = graph.copy()
+    for op in graph.ops():
+        affine = affine_of(graph, op)
+        before = None if affine is None else graph.producer(affine.operand)
+        if affine is not None and isinstance(before, Linear) and _can_take(graph, before, op):
+            _fold_into_producer(graph, before, affine)
+            fuse(graph, before, op)
+            continue
+        linear = op if isinstance(op, Linear) else None
+        while linear is not None:
+            linear = _fold_producer_of(graph, linear)
+    return graph
+
+
+def _can_take(graph: Graph, op: Linear, user: Op) -> bool:
+    """Can weights and bias of `op` be such that it computes the result of `user`?"""
+    _, w, b = graph.operands(op)
+    return op.clamp is None and w.is_constant and b.is_constant and fusable(graph, op, user)
+
+
+def _fold_into_producer(graph: Graph, op: Linear, affine: Affine) -> None:
+    _, w, b = graph.operands(op)
+    if np.all(affine.factor == 1.0):
+        _add_to_bias(graph, op, affine)
+        return
+    factor = affine.factor.reshape(-1, *(1,) * (len(w.shape) - 1))
+    _set_constant(graph, op, 1, w.real * factor)
+    _set_constant(graph, op, 2, b.real * affine.factor + affine.offset)
+
+
+def _add_to_bias(graph: Graph, op: Linear, affine: Affine) -> None:
+    """Add the offset to the bias; the bias of a pre-quantized model keeps its integers."""
+    b, added = graph.operands(op)[2], affine.added
+    if added is None or added.qparams is None or np.any(b.real):
+        _set_constant(graph, op, 2, b.real.astype(np.float64) + affine.offset)
+        return
+    assert added.data is not None
+    q = added.qparams
+    axis = None if len(q.scale) == 1 else 0
+    data = np.broadcast_to(added.data.reshape(-1), b.shape)
+    set_operand(graph, op, 2, constant_like(graph, added, data, replace(q, axis=axis)))
+
+
+def _fold_producer_of(graph: Graph, op: Linear) -> Linear | None:
+    """Take the affine operator before `op` into its weights, if there is one and it is exact.
+
+    Returns `op` as it is then, None if nothing has changed.
+    """
+    x, w, b = graph.operands(op)
+    source = graph.producer(x)
+    affine = None if source is None else affine_of(graph, source)
+    if source is None or affine is None or not (w.is_constant and b.is_constant):
+        return None
+    if x.qparams is not None or graph.only_user(x) != op:
+        return None
+    if np.any(affine.offset) and isinstance(op, Conv2d) and any(op.pads):
+        return None
+    weights = w.real.astype(np.float64)
+    factor, offset = _per_input(op, w, affine.factor), _per_input(op, w, affine.offset)
+    if np.any(affine.factor != 1.0):
+        _set_constant(graph, op, 1, weights * factor)
+    shift = (weights * offset).reshape(w.shape[0], -1).sum(axis=1)
+    _set_constant(graph, op, 2, b.real + shift)
+    op = replace(op, origin=tuple(dict.fromkeys((*source.origin, *op.origin))))
+    graph.set_op(op)
+    set_operand(graph, op, 0, affine.operand)
+    return op
+
+
+def _per_input(op: Linear, w: Value, per_channel: Array) -> Array:
+    """Numbers per input channel, shaped to multiply the weights: output channel o of a grouped
+    convolution reads the channels of its own group."""
+    if isinstance(op, Dense) or op.groups == 1:
+        return per_channel
+    groups = per_channel.reshape(op.groups, 1, -1)
+    each = np.broadcast_to(groups, (op.groups, w.shape[0] // op.groups, groups.shape[-1]))
+    return each.reshape(w.shape[0], 1, 1, -1)
+
+
+def _set_constant(graph: Graph, op: Linear, slot: int, data: Array) -> None:
+    old = graph.operands(op)[slot]
+    set_operand(graph, op, slot, constant_like(graph, old, data, None))

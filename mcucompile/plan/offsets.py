@@ -1,0 +1,212 @@
+"""Base addresses: the placement core, which knows nothing of programs or values.
+
+A block is something that needs one base address; at each tick of time it occupies a range of
+bytes relative to that base. Two blocks that are alive at the same tick must not overlap, so the
+difference of their bases is forbidden to lie in an open interval. The union of these intervals
+over all common ticks is the complete statement of what must not overlap, whether a tick is a
+whole kernel call or the computation of one row, whether a block is a tensor, a ring of rows or a
+tensor that its reader consumes from one end while the next one grows into the freed bytes.
+
+Blocks are placed one after the other at the lowest base that no interval forbids; where all ranges
+start at their base, some order gives the best placement there is. What remains is a search for a
+good order: a portfolio of sorted orders, the best of them improved by hill climbing, in which the
+block that sets the height, or one it must not overlap, is moved forward. Same result every time:
+the seed is fixed and the search is limited by a count of operations, not by time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Intervals = tuple[tuple[int, int], ...]
+
+WORK = 3_000_000  # intervals looked at in one search, about a second
+ROUNDS = 100  # moves tried per block and climb, at most
+CLIMBS = 3  # orders of the portfolio that are improved
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes [base + lo, base + hi) are in use during ticks first..last, both inclusive."""
+
+    first: int
+    last: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something that needs one base address. spans: in order of time, none overlapping in time."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def size(self) -> int:
+        return max(s.hi for s in self.spans)
+
+    @property
+    def first(self) -> int:
+        return self.spans[0].first
+
+    @property
+    def last(self) -> int:
+        return self.spans[-1].last
+
+    def alive(self, tick: int) -> bool:
+        return any(s.first <= tick <= s.last for s in self.spans)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """bases: one per block. size: bytes from 0 to the end of the highest block."""
+
+    bases: tuple[int, ...]
+    size: int
+
+
+def live_bytes(blocks: Sequence[Block]) -> list[int]:
+    """Bytes in use at each tick from 0 on; no placement is smaller than the largest of them."""
+    change = [0] * (max((b.last for b in blocks), default=-1) + 2)
+    for block in blocks:
+        for s in block.spans:
+            change[s.first] += s.hi - s.lo
+            change[s.last + 1] -= s.hi - s.lo
+    total, live = 0, []
+    for delta in change[:-1]:
+        total += delta
+        live.append(total)
+    return live
+
+
+def place(blocks: Sequence[Block], align: int, work: int = WORK) -> Placement:
+    """Bases, multiples of `align` and >= 0, that keep all blocks apart, near the least height.
+
+    Stops as soon as the bound of `live_bytes` is met. work: limit of the search.
+    """
+    if not blocks:
+        return Placement((), 0)
+    bound = max(live_bytes(blocks))
+    search = _Search(blocks, align)
+    starts = sorted((search.stack(order) for order in _portfolio(blocks)), key=lambda s: s.size)
+    best = starts[0]
+    for start in starts[:CLIMBS]:
+        best = min(best, search.climb(start, bound, work // CLIMBS), key=lambda s: s.size)
+        if best.size <= bound:
+            break
+    return Placement(best.bases, best.size)
+
+
+def _portfolio(blocks: Sequence[Block]) -> list[list[int]]:
+    """Orders worth trying first."""
+    live = live_bytes(blocks)
+    peak = live.index(max(live))
+
+    def by(key: Callable[[Block], tuple[int, ...]]) -> list[int]:
+        return sorted(range(len(blocks)), key=lambda i: key(blocks[i]))
+
+    return [
+        by(lambda b: (-b.size,)),
+        by(lambda b: (not b.alive(peak), -b.size)),
+        by(lambda b: (b.first, -b.size)),
+        by(lambda b: (-b.last, -b.size)),
+        by(lambda b: (-b.size * (b.last - b.first + 1),)),
+        by(lambda b: (b.first - b.last, -b.size)),
+        by(lambda b: (not b.alive(peak), -b.last)),
+        by(lambda b: (not b.alive(peak), b.first)),
+    ]
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """A placement and the order that gave it. top: the block that ends highest."""
+
+    order: list[int]
+    bases: tuple[int, ...]
+    size: int
+    top: int
+
+
+class _Search:
+    """Placements of fixed blocks in varying orders."""
+
+    def __init__(self, blocks: Sequence[Block], align: int) -> None:
+        self.sizes = [b.size for b in blocks]
+        self.align = align
+        self.forbidden = forbidden_differences(blocks)
+        self.rivals = [list(f) for f in self.forbidden]
+
+    def stack(self, order: list[int]) -> _Stack:
+        """The blocks placed in `order`, each as low as possible."""
+        bases = [-1] * len(order)
+        for b in order:
+            taken = sorted(
+                (bases[a] + lo, bases[a] + hi)
+                for a, intervals in self.forbidden[b].items()
+                if bases[a] >= 0
+                for lo, hi in intervals
+            )
+            base = 0
+            for lo, hi in taken:
+                if lo >= base:  # sorted: no later interval holds this base
+                    break
+                if base < hi:
+                    base = -(-hi // self.align) * self.align
+            bases[b] = base
+        top = max(range(len(bases)), key=lambda i: bases[i] + self.sizes[i])
+        return _Stack(order, tuple(bases), bases[top] + self.sizes[top], top)
+
+    def climb(self, start: _Stack, bound: int, work: int) -> _Stack:
+        """The best stack found from `start` by moves that do not make it higher."""
+        rng = random.Random(0)
+        best = start
+        cost = len(self.sizes) + sum(map(len, self.rivals))
+        for _ in range(min(work // cost, ROUNDS * len(self.sizes))):
+            if best.size <= bound:
+                break
+            stack = self.stack(self._neighbour(best, rng))
+            if stack.size <= best.size:
+                best = stack
+        return best
+
+    def _neighbour(self, stack: _Stack, rng: random.Random) -> list[int]:
+        """The stack's order with one block moved forward and at times two others swapped."""
+        order = list(stack.order)
+        block = stack.top
+        if self.rivals[block] and rng.random() < 0.5:
+            block = rng.choice(self.rivals[block])
+        place = order.index(block)
+        order.pop(place)
+        order.insert(rng.randrange(place + 1) if rng.random() < 0.7 else 0, block)
+        if rng.random() < 0.3 and len(order) > 1:
+            i, j = rng.sample(range(len(order)), 2)
+            order[i], order[j] = order[j], order[i]
+        return order
+
+
+def forbidden_differences(blocks: Sequence[Block]) -> list[dict[int, Intervals]]:
+    """For each block b, {a: the open intervals in which base(b) - base(a) must not lie}."""
+    found: list[dict[int, set[tuple[int, int]]]] = [{} for _ in blocks]
+    spans = [(s, b) for b, block in enumerate(blocks) for s in block.spans]
+    spans.sort(key=lambda item: item[0].first)
+    alive: list[tuple[Span, int]] = []
+    for s, b in spans:
+        alive = [(u, a) for u, a in alive if u.last >= s.first]
+        for u, a in alive:
+            found[b].setdefault(a, set()).add((u.lo - s.hi, u.hi - s.lo))
+            found[a].setdefault(b, set()).add((s.lo - u.hi, s.hi - u.lo))
+        alive.append((s, b))
+    return [{a: _union(intervals) for a, intervals in f.items()} for f in found]
+
+
+def _union(intervals: set[tuple[int, int]]) -> Intervals:
+    """Open intervals as few disjoint ones; those that only touch leave the point between them."""
+    merged: list[tuple[int, int]] = []
+    for lo, hi in sorted(intervals):
+        if merged and lo < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], hi))
+        else:
+            merged.append((lo, hi))
+    return tuple(merged)

@@ -1,0 +1,96 @@
+"""Program: an ordered list of kernel calls. Says in which order and with which kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mcucompile.ir.types import Array, Value
+
+Optimize = Literal["time", "balanced", "ram"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What lowering may know of the board: its core, and what to optimize for."""
+
+    core: str = "cortex-m4"
+    dsp: bool = True
+    optimize: Optimize = "balanced"
+
+
+@dataclass(frozen=True)
+class Const:
+    """A constant array in flash, read by a kernel: packed weights, tables, pointers' targets.
+
+    data: a one-dimensional array; its dtype (int8, int16, int32, uint8, uint32) gives the C type.
+    Arrays are 4-byte aligned.
+    """
+
+    name: str
+    data: Array = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor as a kernel sees it: `rows` rows of `row_bytes` contiguous bytes."""
+
+    value: str
+    rows: int
+    row_bytes: int
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One call of a runtime kernel, as data. The emitter renders any call the same way.
+
+    op: name of the graph operator it computes.
+    kernel: C function, e.g. "mcuc_conv1x1_s8". Its parameter struct is `<kernel>_params`.
+    header: the runtime header that defines it, e.g. "mcuc/conv1x1.h".
+    params: the struct's fields in order; a Const becomes a pointer to its array.
+    reads, writes: operands in slot order. A constant activation operand is read from flash.
+    scratch: bytes of 4-aligned scratch memory the kernel needs for exactly these params.
+    in_place: pairs (read index, write index) which may share their bytes (same base address).
+    why: why this kernel was chosen; stands in the generated code and in the report.
+    macs: multiply-accumulates.
+    """
+
+    op: str
+    kernel: str
+    header: str
+    params: Mapping[str, int | Const]
+    reads: tuple[Operand, ...]
+    writes: tuple[Operand, ...]
+    scratch: int = 0
+    in_place: tuple[tuple[int, int], ...] = ()
+    why: str = ""
+    macs: int = 0
+
+    @property
+    def consts(self) -> tuple[Const, ...]:
+        return tuple(p for p in self.params.values() if isinstance(p, Const))
+
+
+@dataclass(frozen=True)
+class Program:
+    """Kernel calls in execution order.
+
+    values: every value by name: activations, and constants that kernels read as operands.
+    aliases: views: value name -> name of the value whose bytes it is (never itself a view).
+    inputs, outputs: value names, in the order of the model.
+    """
+
+    calls: tuple[KernelCall, ...]
+    values: Mapping[str, Value]
+    aliases: Mapping[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def root(self, name: str) -> str:
+        """The value whose bytes `name` is."""
+        return self.aliases.get(name, name)

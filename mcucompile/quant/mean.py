@@ -1,0 +1,66 @@
+"""The mean of int8 numbers: an int32 sum, then the requantization rule.
+
+    y = requant(sum - n * zp_x, m(count))
+
+`n` numbers are summed, and `count` counts, which is more where zeros around the image count too.
+Where the count differs between windows, m(count) = floor((numerator + count / 2) / count): one
+32-bit division in a window at the border replaces a table of multipliers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcucompile.ir import Array, Op, QParams
+from mcucompile.quant.bounds import within_int32
+from mcucompile.quant.numbers import INT32_LIMIT, Requant, clamp_bounds
+
+
+@dataclass(frozen=True)
+class MeanRule:
+    """rule: the requantization of a window with the full count.
+
+    numerator: for other counts, below 2^32; 0 where there are none.
+    """
+
+    rule: Requant
+    full: int
+    numerator: int
+    operand_zero: int
+
+    def apply(self, total: Array, n: Array, count: Array) -> Array:
+        """int8 means of the sums `total`; n, count: integers >= 1 that broadcast to its shape."""
+        r = self.rule
+        m = np.where(count == self.full, r.m[0], (self.numerator + count // 2) // count)
+        acc = (total.astype(np.int64) - n * self.operand_zero) << r.shift
+        y = ((acc * m + 2**31) >> 32) + r.zero_point
+        return np.asarray(np.clip(y, r.lo, r.hi), dtype=np.int8)
+
+
+def mean_rule(
+    op: Op,
+    operand: QParams,
+    result: QParams,
+    counts: tuple[int, int],
+    clamp: tuple[float, float] | None = None,
+) -> MeanRule:
+    """The MeanRule of `op` for windows whose counts lie between counts[0] and counts[1].
+
+    The shift is the least that keeps multipliers below 2^31, and the numerator below 2^32. Raises
+    QuantizationError if sums may leave 32 bits.
+    """
+    least, full = counts
+    real = operand.scale[0] / result.scale[0]
+    shift = 0
+    while round(real / least * 2.0 ** (32 - shift)) >= INT32_LIMIT or (
+        least < full and round(real * 2.0 ** (32 - shift)) >= 2 * INT32_LIMIT
+    ):
+        shift += 1
+    m, numerator = round(real / full * 2.0 ** (32 - shift)), 0
+    if least < full:
+        numerator = round(real * 2.0 ** (32 - shift))
+        m = (numerator + full // 2) // full
+    rule = Requant((m,), shift, result.zero_point, *clamp_bounds(result, clamp))
+    return MeanRule(within_int32(op, rule, 255 * full), full, numerator, operand.zero_point)

@@ -1,0 +1,245 @@
+"""The report: every byte and every cycle of a compiled model, as data.
+
+`<name>_report.json` is this dictionary; every other view is made from it. Its keys are documented
+in `report.schema.json` beside this file. What has not been measured is None, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcucompile import __version__
+from mcucompile.board import Board, Memory
+from mcucompile.emit.views import weight_bytes
+from mcucompile.ir import Graph, Op, Port
+from mcucompile.plan.plan import Plan, Region, Step
+
+SCHEMA_VERSION = 1
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The model that was compiled. sha256: of its file. params: numbers in its constants."""
+
+    name: str
+    sha256: str
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a build tells, in bytes; None where it was not measured.
+
+    code_bytes: flash of the model besides its constants. stack_bytes: of one run.
+    static_bytes: RAM of the model besides arena and stack.
+    """
+
+    code_bytes: int | None = None
+    stack_bytes: int | None = None
+    static_bytes: int | None = None
+
+
+def build_report(
+    graph: Graph,
+    plan: Plan,
+    board: Board,
+    model: ModelInfo,
+    measured: Measured | None = None,
+    instructions: Sequence[int] | None = None,
+    instructions_total: int | None = None,
+    warnings: Sequence[str] = (),
+) -> Report:
+    """The report of the quantized `graph`, placed as `plan`, on `board`.
+
+    instructions: executed by each step, from a profile; instructions_total: by the whole run, what
+    lies between the steps included. Cycles are estimated from them.
+    """
+    measured = measured or Measured()
+    sram = _sram(plan, board, measured)
+    flash = _flash(plan, board, measured)
+    cycles = [round(n * board.cycles_per_instruction) for n in instructions or ()]
+    total_cycles = None
+    if instructions_total is not None:
+        total_cycles = round(instructions_total * board.cycles_per_instruction)
+    ops = {op.name: op for op in graph.ops()}
+    steps = [
+        {
+            **_step(graph, plan, ops[step.call.op], index),
+            "instructions": instructions[index] if instructions else None,
+            "cycles": cycles[index] if instructions else None,
+        }
+        for index, step in enumerate(plan.steps)
+    ]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "mcucompile_version": __version__,
+        "model": {
+            "name": model.name,
+            "sha256": model.sha256,
+            "macs": model.macs,
+            "params": model.params,
+        },
+        "board": {
+            "name": board.name,
+            "title": board.title,
+            "core": board.core,
+            "clock_hz": board.clock_hz,
+        },
+        "fits": _both(sram["fits"], flash["fits"]),
+        "sram": sram,
+        "flash": flash,
+        "inputs": _ports(graph.input_ports, graph.inputs, plan.inputs),
+        "outputs": _ports(graph.output_ports, graph.outputs, plan.outputs),
+        "keeps_inputs": plan.keeps_inputs,
+        "steps": steps,
+        "buffers": _buffers(plan),
+        "instructions_total": instructions_total,
+        "cycles_total": total_cycles,
+        "latency_ms": None if total_cycles is None else total_cycles / board.clock_hz * 1000,
+        "warnings": list(warnings),
+    }
+
+
+def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
+    parts = (plan.arena_size, measured.stack_bytes, measured.static_bytes)
+    total = _sum(parts)
+    return {
+        "arena_bytes": plan.arena_size,
+        "scratch_bytes": max((step.call.scratch for step in plan.steps), default=0),
+        "stack_bytes": measured.stack_bytes,
+        "static_bytes": measured.static_bytes,
+        "total_bytes": total,
+        "lower_bound_bytes": plan.lower_bound,
+        "available_bytes": board.ram_bytes,
+        "fits": _fits(parts, board.ram_bytes),
+        "regions": _regions(total, board.main_ram, board.ram),
+    }
+
+
+def _flash(plan: Plan, board: Board, measured: Measured) -> Report:
+    constants = sum(weight_bytes(plan, step.call) for step in plan.steps)
+    parts = (constants, measured.code_bytes)
+    total = _sum(parts)
+    return {
+        "code_bytes": measured.code_bytes,
+        "const_bytes": constants,
+        "total_bytes": total,
+        "available_bytes": board.flash_bytes,
+        "fits": _fits(parts, board.flash_bytes),
+        "regions": _regions(total, board.main_flash, board.flash),
+    }
+
+
+def _regions(used: int | None, main: Memory, all_memories: Sequence[Memory]) -> list[Report]:
+    """The contiguous stretch of memory that the model uses, then those it leaves alone."""
+    others = [m for m in all_memories if not main.origin <= m.origin < main.end]
+    return [
+        {"name": main.name, "used_bytes": used, "capacity_bytes": main.usable},
+        *({"name": m.name, "used_bytes": 0, "capacity_bytes": m.usable} for m in others),
+    ]
+
+
+def _sum(parts: Sequence[int | None]) -> int | None:
+    """The sum, unless a part is unknown."""
+    known = [p for p in parts if p is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _fits(parts: Sequence[int | None], available: int) -> bool | None:
+    """False as soon as the known parts are too much; True only if all parts are known."""
+    if sum(p for p in parts if p is not None) > available:
+        return False
+    return None if None in parts else True
+
+
+def _both(a: bool | None, b: bool | None) -> bool | None:
+    if a is False or b is False:
+        return False
+    return None if a is None or b is None else True
+
+
+def _step(graph: Graph, plan: Plan, op: Op, index: int) -> Report:
+    step = plan.steps[index]
+    activations = [v for v in graph.operands(op) if not v.is_constant]
+    return {
+        "index": index,
+        "op": op.kind,
+        "name": op.name,
+        "onnx_names": list(op.origin),
+        "kernel": step.call.kernel,
+        "why": step.call.why,
+        "segment": step.segment,
+        "shapes": {
+            "inputs": [list(v.shape) for v in activations],
+            "outputs": [list(v.shape) for v in graph.results(op)],
+        },
+        "macs": step.call.macs,
+        "weight_bytes": weight_bytes(plan, step.call),
+        "live_bytes": live_bytes(plan, index),
+        "buffers": _uses(step),
+    }
+
+
+def _uses(step: Step) -> list[Report]:
+    """The bytes of the arena that a step touches, in the order of its operands."""
+    call = step.call
+    reads = [
+        _use(o.value, "read", r)
+        for o, r in zip(call.reads, step.reads, strict=True)
+        if r is not None
+    ]
+    writes = [_use(o.value, "write", r) for o, r in zip(call.writes, step.writes, strict=True)]
+    scratch = [] if step.scratch is None else [_use("scratch", "scratch", step.scratch)]
+    return reads + writes + scratch
+
+
+def _use(name: str, role: str, region: Region) -> Report:
+    return {"name": name, "role": role, "offset": region.offset, "end": region.end}
+
+
+def live_bytes(plan: Plan, index: int) -> int:
+    """Bytes of the arena in use at step `index`; bytes that two values share count once."""
+    alive = sorted(
+        (b.region.offset, b.region.end) for b in plan.buffers if b.first <= index <= b.last
+    )
+    total = top = 0
+    for offset, end in alive:
+        total += max(0, end - max(offset, top))
+        top = max(top, end)
+    return total
+
+
+def _ports(
+    ports: Sequence[Port], names: Sequence[str], regions: Mapping[str, Region]
+) -> list[Report]:
+    """Model inputs or outputs: names, shapes and dtypes of the model, place in the arena."""
+    return [
+        {
+            "name": port.name,
+            "shape": list(port.shape),
+            "dtype": port.dtype,
+            "offset": regions[name].offset,
+            "end": regions[name].end,
+        }
+        for port, name in zip(ports, names, strict=True)
+    ]
+
+
+def _buffers(plan: Plan) -> list[Report]:
+    return [
+        {
+            "name": b.name,
+            "kind": b.kind,
+            "values": list(b.values),
+            "offset": b.region.offset,
+            "end": b.region.end,
+            "first": b.first,
+            "last": b.last,
+        }
+        for b in plan.buffers
+    ]

@@ -1,0 +1,230 @@
+"""The report as text: what a person reads in a terminal. Made from the report's data alone."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+
+from mcucompile.report.build import SCHEMA_VERSION, Report
+from mcucompile.report.fit import label, live_buffers, origin, peak_step
+
+WIDTH = 96  # columns
+MAP_WIDTH = 64  # columns for the bytes of the arena
+LARGEST = 5
+
+
+def render_text(report: Report) -> str:
+    """All of a report: warnings, summary, memory map, steps, largest consumers. No final newline.
+
+    Raises ValueError if `report` is of another schema version.
+    """
+    if report["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {report['schema_version']}, not {SCHEMA_VERSION}")
+    sections = [
+        _warnings(report),
+        _summary(report),
+        _memory_map(report),
+        _steps(report),
+        _largest(report),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _warnings(report: Report) -> list[str]:
+    """A frame that nobody can miss."""
+    if not report["warnings"]:
+        return []
+    bar = "!" * WIDTH
+    lines = [bar]
+    for warning in report["warnings"]:
+        text = textwrap.wrap(f"WARNING: {warning}", WIDTH - 6)
+        lines += [f"!! {line.ljust(WIDTH - 6)} !!" for line in text]
+    return [*lines, bar]
+
+
+# -- summary ----------------------------------------------------------------------------------
+
+
+def _summary(report: Report) -> list[str]:
+    model, board = report["model"], report["board"]
+    core = f"{board['core']} at {board['clock_hz'] / 1e6:g} MHz"
+    verdict = {True: "yes", False: "NO", None: "not known: see what is not measured"}
+    return [
+        f"model      {model['name']}: {model['macs']:,} MAC, {model['params']:,} parameters",
+        f"           sha256 {model['sha256']}",
+        f"board      {board['name']}: {board['title']}, {core}",
+        f"fits       {verdict[report['fits']]}",
+        *_port_lines("input", report["inputs"]),
+        *_port_lines("output", report["outputs"]),
+        "",
+        *_sram(report),
+        "",
+        *_flash(report),
+        "",
+        *_time(report),
+    ]
+
+
+def _port_lines(kind: str, ports: Sequence[Report]) -> list[str]:
+    return [
+        f"{kind:10} {p['name']}: {_shape(p['shape'])} {p['dtype']}, as int8 at {_range(p)}"
+        for p in ports
+    ]
+
+
+def _sram(report: Report) -> list[str]:
+    sram = report["sram"]
+    arena, bound = sram["arena_bytes"], sram["lower_bound_bytes"]
+    gap = "no placement is smaller" if arena == bound else f"{arena - bound:,} above the bound"
+    return [
+        f"SRAM       {_of(sram['total_bytes'], sram['available_bytes'])}",
+        f"  arena    {_bytes(arena)}  lower bound {bound:,}: {gap}",
+        f"  scratch  {_bytes(sram['scratch_bytes'])}  of the arena, in the step that needs most",
+        f"  stack    {_bytes(sram['stack_bytes'])}",
+        f"  statics  {_bytes(sram['static_bytes'])}",
+        *_region_lines(sram["regions"]),
+    ]
+
+
+def _flash(report: Report) -> list[str]:
+    flash = report["flash"]
+    return [
+        f"flash      {_of(flash['total_bytes'], flash['available_bytes'])}",
+        f"  weights  {_bytes(flash['const_bytes'])}  constants of all steps",
+        f"  code     {_bytes(flash['code_bytes'])}",
+        *_region_lines(flash["regions"]),
+    ]
+
+
+def _region_lines(regions: Sequence[Report]) -> list[str]:
+    return [f"  in {r['name']}: {_of(r['used_bytes'], r['capacity_bytes'])}" for r in regions]
+
+
+def _time(report: Report) -> list[str]:
+    if report["instructions_total"] is None:
+        return ["time       not measured (`mcucompile profile` counts instructions)"]
+    return [
+        f"time       {report['instructions_total']:,} instructions, counted",
+        f"           {report['cycles_total']:,} cycles, {report['latency_ms']:.3g} ms, estimated",
+    ]
+
+
+def _of(used: int | None, available: int) -> str:
+    if used is None:
+        return f"not all measured, {available:,} bytes available"
+    return f"{used:,} of {available:,} bytes ({used / available:.1%})"
+
+
+def _bytes(count: int | None) -> str:
+    return "not measured" if count is None else f"{count:12,}"
+
+
+# -- memory map -------------------------------------------------------------------------------
+
+
+def _memory_map(report: Report) -> list[str]:
+    """One row per step, one column per slice of the arena."""
+    size = report["sram"]["arena_bytes"]
+    if not report["steps"] or not size:
+        return []
+    kinds = max(len(s["op"]) for s in report["steps"])
+    head = " " * (kinds + 18)
+    lines = [
+        "memory map: r read, w written, x written in place of what is read, s scratch,",
+        "            - kept for a later step, . free",
+        f"{head}0{f'{size:,}'.rjust(MAP_WIDTH)}",
+    ]
+    peak = peak_step(report)
+    for step in report["steps"]:
+        mark = " peak" if step is peak else ""
+        row = _map_row(report, step, size)
+        lines.append(
+            f"{step['index']:5} {step['op']:{kinds}} {step['live_bytes']:9,} |{row}|{mark}"
+        )
+    return lines
+
+
+def _map_row(report: Report, step: Report, size: int) -> str:
+    layers = [("-", b) for b in live_buffers(report, step["index"])]
+    roles = {"scratch": "s", "read": "r", "write": "w"}
+    layers += [(roles[b["role"]], b) for b in step["buffers"]]
+    read = [b for b in step["buffers"] if b["role"] == "read"]
+    layers += [
+        ("x", {"offset": r["offset"], "end": min(r["end"], w["end"])})
+        for w in step["buffers"]
+        for r in read
+        if w["role"] == "write" and w["offset"] == r["offset"]
+    ]
+    row = ["."] * MAP_WIDTH
+    for letter, use in sorted(layers, key=lambda layer: "-srwx".index(layer[0])):
+        for column in _columns(use["offset"], use["end"], size):
+            row[column] = letter
+    return "".join(row)
+
+
+def _columns(offset: int, end: int, size: int) -> range:
+    """The columns whose slice of the arena has a byte of [offset, end)."""
+    return range(offset * MAP_WIDTH // size, -(-end * MAP_WIDTH // size))
+
+
+# -- steps and largest consumers --------------------------------------------------------------
+
+
+def _steps(report: Report) -> list[str]:
+    """A table with four lines per step; what does not fit a line is cut."""
+    kinds = max((len(s["op"]) for s in report["steps"]), default=0)
+    flows = [_flow(s["shapes"]) for s in report["steps"]]
+    flow_width = min(44, max(map(len, flows), default=0))
+    timed = report["instructions_total"] is not None
+    lines = [
+        f" step {'op':{kinds}}  {'shapes':{flow_width}} {'MACs':>12} {'weights':>9}"
+        + (f" {'instructions':>13}" if timed else "")
+    ]
+    for step, flow in zip(report["steps"], flows, strict=True):
+        row = f"{step['index']:5} {step['op']:{kinds}}  {flow:{flow_width}} {step['macs']:12,}"
+        row += f" {step['weight_bytes']:9,}" + (f" {step['instructions']:13,}" if timed else "")
+        places = ", ".join(f"{b['role']} {_range(b)}" for b in step["buffers"])
+        lines += [row, f"      {label(step)}", f"      {places}"]
+        lines.append(f"      {step['kernel']}: {step['why']}")
+    return [_cut(line) for line in lines]
+
+
+def _flow(shapes: Report) -> str:
+    inputs = " + ".join(_shape(s) for s in shapes["inputs"])
+    return f"{inputs} -> {', '.join(_shape(s) for s in shapes['outputs'])}"
+
+
+def _largest(report: Report) -> list[str]:
+    lines: list[str] = []
+    timed = report["instructions_total"] is not None
+    work = "instructions" if timed else "macs"
+    lines += _ranking(report, "most instructions" if timed else "most MACs", lambda s: s[work])
+    lines += _ranking(report, "most weight bytes", lambda s: s["weight_bytes"])
+    peak = peak_step(report)
+    if peak is not None:
+        lines.append(f"in the arena at the peak, step {peak['index']}:")
+        for b in live_buffers(report, peak["index"])[:LARGEST]:
+            lines.append(f"{b['end'] - b['offset']:13,}  {_range(b)} {origin(report, b)}")
+    return [_cut(line) for line in lines]
+
+
+def _ranking(report: Report, title: str, key: Callable[[Report], int]) -> Iterator[str]:
+    total = sum(key(s) for s in report["steps"])
+    ranked = sorted(report["steps"], key=lambda s: (-key(s), s["index"]))[:LARGEST]
+    if total:
+        yield f"{title}:"
+        for s in (s for s in ranked if key(s)):
+            share = f"{key(s) / total:6.1%}"
+            yield f"{key(s):13,} {share}  step {s['index']}, {s['op']} {label(s)}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(str(d) for d in shape)
+
+
+def _range(use: Report) -> str:
+    return f"[{use['offset']}, {use['end']})"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."

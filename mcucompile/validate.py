@@ -1,0 +1,196 @@
+"""Does the compiled code do what the model does? Three answers, from the same samples.
+
+1. Bytes: the C code, on the host or under QEMU, against the integer reference. Must be equal.
+2. Predictions: against the original model in onnxruntime, all its graph optimizations disabled.
+3. Accuracy against labels, of both.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mcucompile.compiler import Compilation, write_sources
+from mcucompile.emulate import build, host, qemu
+from mcucompile.errors import ValidationError
+from mcucompile.ir import Array
+from mcucompile.quant.samples import Samples, from_model_int8, to_model_int8
+from mcucompile.reference.integer_interpreter import run_int, run_int_all
+from mcucompile.reference.onnx_session import OnnxSession
+
+Where = Literal["host", "qemu"]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Result of a validation.
+
+    mismatches_vs_reference: bytes of output that differ between C code and integer reference.
+    accuracy_*: share of samples whose label is predicted; None without labels.
+    top1_agreement: share of samples with the same prediction as onnxruntime; None for models
+    with one output number. max_abs_error: largest difference from onnxruntime in the model's own
+    units. first_diverging_step: index of the first step with a mismatch, None without any.
+    stack_bytes: measured stack of one run, None on the host.
+    """
+
+    model: str
+    board: str
+    on: Where
+    samples: int
+    mismatches_vs_reference: int
+    accuracy_float: float | None
+    accuracy_compiled: float | None
+    top1_agreement: float | None
+    max_abs_error: float
+    first_diverging_step: int | None
+    stack_bytes: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def validate(
+    compilation: Compilation,
+    samples: Samples,
+    where: Where,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Validation:
+    """Run every sample through the C code, the integer reference and onnxruntime.
+
+    Raises ToolchainError where a compiler or QEMU is missing or fails.
+    """
+    graph = compilation.graph
+    inputs = [
+        to_model_int8(array, port, graph.value(name).q)
+        for array, port, name in zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
+    ]
+    progress(f"integer reference: {samples.count} samples")
+    expected = run_int(graph, inputs)
+    with tempfile.TemporaryDirectory(prefix="mcucompile-") as folder:
+        runner = _Runner(compilation, Path(folder), where)
+        progress(f"C code on {where}: {samples.count} samples")
+        outputs, stack = runner.run(inputs)
+        diverging = _first_differing_sample(outputs, expected)
+        step = None
+        if diverging is not None:
+            one = [a[diverging : diverging + 1] for a in inputs]
+            step = _first_diverging_step(compilation, one, runner.dump(one))
+    progress(f"onnxruntime: {samples.count} samples")
+    original = OnnxSession(compilation.model).run(samples.arrays)
+    reals = [
+        from_model_int8(array, port, graph.value(name).q)
+        for array, port, name in zip(outputs, graph.output_ports, graph.outputs, strict=True)
+    ]
+    return Validation(
+        model=compilation.name,
+        board=compilation.board.name,
+        on=where,
+        samples=samples.count,
+        mismatches_vs_reference=sum(
+            int(np.count_nonzero(a != b)) for a, b in zip(outputs, expected, strict=True)
+        ),
+        accuracy_float=_accuracy(original[0], samples.labels),
+        accuracy_compiled=_accuracy(reals[0], samples.labels),
+        top1_agreement=_agreement(original[0], reals[0]),
+        max_abs_error=_max_abs_error(compilation, original, reals),
+        first_diverging_step=step,
+        stack_bytes=stack,
+    )
+
+
+def require_exact(result: Validation) -> None:
+    """Raise ValidationError unless the C code equals the integer reference."""
+    if result.mismatches_vs_reference:
+        raise ValidationError(
+            "MC401",
+            f"model '{result.model}' on {result.on}",
+            f"differs from the integer reference in {result.mismatches_vs_reference} bytes",
+            f"step {result.first_diverging_step} is the first whose output differs",
+            "this is a bug of mcucompile: please report it with the model and the samples",
+        )
+
+
+class _Runner:
+    """Builds the C code of a compilation once and runs it where asked."""
+
+    def __init__(self, compilation: Compilation, folder: Path, where: Where) -> None:
+        self.compilation = compilation
+        self.folder = folder
+        self.where = where
+        write_sources(compilation, folder / "model")
+        if where == "qemu":
+            self.firmware = build.build_firmware(
+                folder / "model",
+                compilation.name,
+                compilation.board,
+                compilation.plan,
+                folder / "firmware",
+            )
+
+    def run(self, inputs: Sequence[Array]) -> tuple[list[Array], int | None]:
+        c, model = self.compilation, self.folder / "model"
+        if self.where == "qemu":
+            result = qemu.run(self.firmware, inputs)
+            return result.outputs, result.stack_bytes
+        return host.run(model, c.name, c.plan, inputs), None
+
+    def dump(self, inputs: Sequence[Array]) -> list[Array]:
+        """Output bytes of every step for one sample."""
+        c, model = self.compilation, self.folder / "model"
+        if self.where == "qemu":
+            return qemu.dump(self.firmware, inputs)
+        return host.dump(model, c.name, c.plan, inputs)
+
+
+def _first_differing_sample(outputs: Sequence[Array], expected: Sequence[Array]) -> int | None:
+    differs = np.zeros(len(outputs[0]), dtype=bool)
+    for a, b in zip(outputs, expected, strict=True):
+        differs |= (a != b).reshape(len(a), -1).any(axis=1)
+    return int(np.argmax(differs)) if differs.any() else None
+
+
+def _first_diverging_step(
+    compilation: Compilation, inputs: Sequence[Array], dumped: Sequence[Array]
+) -> int | None:
+    reference = run_int_all(compilation.graph, inputs)
+    for i, (step, have) in enumerate(zip(compilation.plan.steps, dumped, strict=True)):
+        want = np.concatenate([reference[o.value].reshape(-1) for o in step.call.writes])
+        if not np.array_equal(have.reshape(-1)[: want.size], want):
+            return i
+    return None
+
+
+def _accuracy(outputs: Array, labels: Array | None) -> float | None:
+    if labels is None:
+        return None
+    return float(np.mean(_predictions(outputs) == labels.reshape(-1)))
+
+
+def _agreement(a: Array, b: Array) -> float | None:
+    if a[0].size < 2:
+        return None
+    return float(np.mean(_predictions(a) == _predictions(b)))
+
+
+def _predictions(outputs: Array) -> Array:
+    """Class per sample: the largest number, or for a single number whether it exceeds 0.5."""
+    flat = outputs.reshape(len(outputs), -1)
+    return np.asarray(flat.argmax(axis=1) if flat.shape[1] > 1 else flat[:, 0] > 0.5)
+
+
+def _max_abs_error(
+    compilation: Compilation, original: Sequence[Array], compiled: Sequence[Array]
+) -> float:
+    """Largest difference in the units that the model's output stands for."""
+    worst = 0.0
+    graph = compilation.graph
+    for name, port, a, b in zip(graph.outputs, graph.output_ports, original, compiled, strict=True):
+        unit = 1.0 if port.dtype == "float32" else graph.value(name).q.scale[0]
+        gap = np.abs(a.astype(np.float64).reshape(-1) - b.astype(np.float64).reshape(-1))
+        worst = max(worst, float(gap.max(initial=0.0)) * unit)
+    return worst

@@ -1,0 +1,223 @@
+/* mcuc_depthwise_<k>x<k>s<s>_s8: depthwise convolution, square window, without dilation.
+ *
+ * computes       y[oy][ox][c] = requant(bias[c] + sum w[c][ky][kx] * x[iy][ix][c]) with
+ *                iy = oy * sh - top + ky, ix = ox * s - left + kx; outside of the input x is in_zp
+ * layout         NHWC; weights[channels][k][k], bias[channels], m[channels]
+ * preconditions  the input zero-point is folded into the bias; sums stay within int32
+ * aliasing       the output may take the place of the input if both have the same shape: four
+ *                channels at a time, an input row is expanded before any output row is written
+ *                that is not above it
+ * scratch        words: 4 * k * pairs for the input, 4 * (2 * k - 1) * (k - 1) for the weights
+ * exactness      equals mcucompile.quant.numbers.Requant on exact sums
+ * speed          0.5 (3x3s1), 0.7 (5x5s1), 0.8 (7x7s1) MAC per instruction (Cortex-M4)
+ *
+ * The last k input rows of four channels lie in scratch as int16 lanes, two pixels per word: word
+ * (j * k + slot) * 4 + c holds pixels 2j and 2j + 1 of channel c, pixel 0 being the left edge of the
+ * padding. One address with constant offsets reaches a whole window. Slots are a ring; instead of
+ * moving rows, the weights are rotated: their rows stand twice in scratch, as the pairs
+ * (w[i], w[i + 1]), so that SMLAD takes two taps wherever a window starts.
+ *
+ * The kernels named `any` are for layers with a shift or a clamp.
+ */
+#ifndef MCUC_DEPTHWISE_H
+#define MCUC_DEPTHWISE_H
+
+#include "mcuc/mcuc.h"
+
+typedef struct {
+    int32_t in_h, in_w, out_w, channels;
+    int32_t sh, top, left;
+    int32_t pairs; /* words per expanded row: all that the windows of out_w pixels, rounded up to
+                      a multiple of 4, reach, and all of the input */
+    int32_t in_zp;
+    const int8_t *weights;
+    const int32_t *bias;
+    const int32_t *m;
+    int32_t shift, zp, lo, hi;
+} mcuc_depthwise_params;
+
+/* `count` channels of a pixel as bytes of a word; `by_word`: x is 4-byte aligned. */
+MCUC_KERNEL uint32_t mcuc_depthwise_load(const int8_t *x, int32_t count, int32_t by_word) {
+    uint32_t v = 0;
+    if (by_word) {
+        return mcuc_load32(x);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        v |= (uint32_t)(uint8_t)x[i] << (8 * i);
+    }
+    return v;
+}
+
+/* Two neighbouring pixels a and b (four channels each) to the four words at d. */
+MCUC_KERNEL void mcuc_depthwise_store_pair(uint32_t *d, uint32_t a, uint32_t b) {
+    uint32_t a_even = mcuc_even8(a), a_odd = mcuc_odd8(a);
+    uint32_t b_even = mcuc_even8(b), b_odd = mcuc_odd8(b);
+    d[0] = mcuc_pack_lo(a_even, b_even);
+    d[1] = mcuc_pack_lo(a_odd, b_odd);
+    d[2] = mcuc_pack_hi(a_even, b_even);
+    d[3] = mcuc_pack_hi(a_odd, b_odd);
+}
+
+/* Expands one input row of `count` channels (x: its first pixel; NULL: padding) to a slot;
+ * consecutive pairs are `step` words apart. The padding beside the row is already there. */
+MCUC_KERNEL void mcuc_depthwise_expand(const mcuc_depthwise_params *p, const int8_t *x,
+                                       int32_t count, uint32_t *slot, int32_t step) {
+    const int32_t channels = p->channels, by_word = channels % 4 == 0;
+    const uint32_t zp = (uint32_t)(uint8_t)p->in_zp * 0x01010101u;
+    uint32_t *d = slot + (p->left >> 1) * step;
+    int32_t width = p->in_w;
+    if (x == NULL) {
+        for (int32_t i = (p->left & 1) + width; i > 0; i -= 2) {
+            mcuc_depthwise_store_pair(d, zp, zp);
+            d += step;
+        }
+        return;
+    }
+    if (p->left & 1) {
+        mcuc_depthwise_store_pair(d, zp, mcuc_depthwise_load(x, count, by_word));
+        x += channels;
+        d += step;
+        width--;
+    }
+    for (int32_t i = width >> 1; i > 0; i--) {
+        mcuc_depthwise_store_pair(d, mcuc_depthwise_load(x, count, by_word),
+                                  mcuc_depthwise_load(x + channels, count, by_word));
+        x += 2 * channels;
+        d += step;
+    }
+    if (width & 1) {
+        mcuc_depthwise_store_pair(d, mcuc_depthwise_load(x, count, by_word), zp);
+    }
+}
+
+/* The k x k weights of a channel as pairs of lanes, every row but the last twice. */
+MCUC_KERNEL void mcuc_depthwise_unpack(const int8_t *weights, uint32_t *w, int32_t k) {
+    for (int32_t row = 0; row < k; row++) {
+        for (int32_t i = 0; i + 1 < k; i++) {
+            uint32_t pair = mcuc_pack16(weights[i], weights[i + 1]);
+            w[i] = pair;
+            if (row + 1 < k) {
+                w[k * (k - 1) + i] = pair;
+            }
+        }
+        weights += k;
+        w += k - 1;
+    }
+}
+
+/* Adds the taps that a word of two pixels has in a window starting i pixels before it; w: the pairs
+ * of a row of k weights. All but v and acc are compile-time constants. */
+MCUC_KERNEL int32_t mcuc_depthwise_tap(uint32_t v, const uint32_t *w, int32_t i, int32_t k,
+                                       int32_t acc) {
+    if (i == -1) {
+        return mcuc_smlatb(v, w[0], acc);
+    }
+    if (i == k - 1) {
+        return mcuc_smlabt(v, w[k - 2], acc);
+    }
+    return i >= 0 && i < k - 1 ? mcuc_smlad(v, w[i], acc) : acc;
+}
+
+/* The first `count` of four output pixels of one channel, to o. */
+MCUC_KERNEL void mcuc_depthwise_block(const uint32_t *x, const uint32_t *w, int32_t k, int32_t s,
+                                      int32_t bias, int32_t m, int8_t *o, int32_t channels,
+                                      int32_t count, mcuc_rescale rescale) {
+    const int32_t words = (3 * s + k + 1) / 2;
+    MCUC_FORGET_MEMORY(); /* or gcc keeps pixels for the next block, and spills others for it */
+    int32_t s0 = bias, s1 = bias, s2 = bias, s3 = bias;
+#pragma GCC unroll 8
+    for (int32_t row = 0; row < k; row++) {
+        const uint32_t *r = w + row * (k - 1);
+#pragma GCC unroll 8
+        for (int32_t j = 0; j < words; j++) {
+            uint32_t v = x[(j * k + row) * 4];
+            s0 = mcuc_depthwise_tap(v, r, 2 * j, k, s0);
+            s1 = mcuc_depthwise_tap(v, r, 2 * j - s, k, s1);
+            s2 = mcuc_depthwise_tap(v, r, 2 * j - 2 * s, k, s2);
+            s3 = mcuc_depthwise_tap(v, r, 2 * j - 3 * s, k, s3);
+        }
+    }
+    o[0] = mcuc_rescale_apply(rescale, s0, m);
+    if (count > 1) {
+        o[channels] = mcuc_rescale_apply(rescale, s1, m);
+    }
+    if (count > 2) {
+        o[2 * channels] = mcuc_rescale_apply(rescale, s2, m);
+    }
+    if (count > 3) {
+        o[3 * channels] = mcuc_rescale_apply(rescale, s3, m);
+    }
+}
+
+/* One output row of one channel. */
+MCUC_KERNEL void mcuc_depthwise_row(const uint32_t *x, const uint32_t *w, int32_t k, int32_t s,
+                                    int32_t bias, int32_t m, int8_t *o, int32_t channels,
+                                    int32_t width, mcuc_rescale rescale) {
+    for (int32_t i = width >> 2; i > 0; i--) {
+        mcuc_depthwise_block(x, w, k, s, bias, m, o, channels, 4, rescale);
+        x += 2 * s * k * 4;
+        o += 4 * channels;
+    }
+    if (width & 3) {
+        mcuc_depthwise_block(x, w, k, s, bias, m, o, channels, width & 3, rescale);
+    }
+}
+
+MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_src *in,
+                                     const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
+                                     int32_t k, int32_t s, mcuc_rescale rescale) {
+    const int32_t channels = p->channels;
+    const int32_t weight_words = (2 * k - 1) * (k - 1);
+    uint32_t *x = (uint32_t *)scratch, *w = x + 4 * k * p->pairs;
+    const uint32_t padding = mcuc_pack16(p->in_zp, p->in_zp);
+    for (int32_t i = 0; i < 4 * k * p->pairs; i++) {
+        x[i] = padding;
+    }
+    for (int32_t c0 = 0; c0 < channels; c0 += 4) {
+        const int32_t count = channels % 4 == 0 || c0 + 4 <= channels ? 4 : channels - c0;
+        int32_t iy = y0 * p->sh - p->top, slot = 0; /* the next row to expand, and where to */
+        for (int32_t c = 0; c < count; c++) {
+            mcuc_depthwise_unpack(p->weights + (c0 + c) * k * k, w + c * weight_words, k);
+        }
+        for (int32_t y = y0; y < y1; y++) {
+            const int32_t end = y * p->sh - p->top + k;
+            for (; iy < end; iy++) {
+                int32_t inside = iy >= 0 && iy < p->in_h;
+                mcuc_depthwise_expand(p, inside ? mcuc_src_row(in, iy) + c0 : NULL, count,
+                                      x + 4 * slot, 4 * k);
+                slot = slot + 1 == k ? 0 : slot + 1;
+            }
+            /* The oldest row, which is the first of the window, lies in the next slot. */
+            const int32_t turn = slot == 0 ? 0 : k - slot;
+            int8_t *o = mcuc_dst_row(out, y) + c0;
+            for (int32_t c = 0; c < count; c++) {
+                mcuc_depthwise_row(x + c, w + c * weight_words + turn * (k - 1), k, s,
+                                   p->bias[c0 + c], p->m[c0 + c], o + c, channels, p->out_w,
+                                   rescale);
+            }
+        }
+    }
+}
+
+/* The kernels for one window size and horizontal stride. */
+#define MCUC_DEPTHWISE(name, k, s)                                                                 \
+    typedef mcuc_depthwise_params name##_s8_params;                                                \
+    typedef mcuc_depthwise_params name##_any_s8_params;                                            \
+    MCUC_KERNEL void name##_s8(const mcuc_depthwise_params *p, const mcuc_src *in,                 \
+                               const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {       \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, k, s, mcuc_rescale_plain(p->zp));         \
+    }                                                                                              \
+    MCUC_KERNEL void name##_any_s8(const mcuc_depthwise_params *p, const mcuc_src *in,             \
+                                   const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {   \
+        mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};                                    \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, k, s, rescale);                           \
+    }
+
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s1, 3, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s2, 3, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_5x5s1, 5, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_5x5s2, 5, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_7x7s1, 7, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_7x7s2, 7, 2)
+
+#endif

@@ -1,0 +1,49 @@
+"""Validation notices wrong code and names the first step that goes wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcucompile.compiler import Compilation, compile_model
+from mcucompile.errors import ValidationError
+from mcucompile.options import CompileOptions, SampleOptions
+from mcucompile.quant.samples import load_samples
+from mcucompile.validate import require_exact, validate
+from tests.support import models
+
+
+@pytest.fixture
+def compilation(tmp_path: Path) -> Compilation:
+    path = models.save(models.small_cnn(), tmp_path / "cnn.onnx")
+    return compile_model(path, CompileOptions(board="stm32f746"))
+
+
+@pytest.mark.parametrize("where", ["host", "qemu"])
+@pytest.mark.parametrize("broken", [0, 2])
+def test_first_wrong_step_is_named(compilation: Compilation, where: str, broken: int) -> None:
+    files = dict(compilation.files)
+    files["cnn.c"] = _without_step(files["cnn.c"], broken)
+    wrong = replace(compilation, files=files)
+    samples = load_samples(SampleOptions("random", limit=3), compilation.graph.input_ports)
+    result = validate(wrong, samples, where)
+    assert result.mismatches_vs_reference > 0
+    assert result.first_diverging_step == broken
+    with pytest.raises(ValidationError, match="MC401"):
+        require_exact(result)
+
+
+def _without_step(source: str, step: int) -> str:
+    """The model's C code with the call of one kernel replaced by clearing its output."""
+    pattern = rf"(cnn_step{step}\(int8_t \*arena\) \{{.*?)    (\w+)\(&params,[^;]*;"
+    text, count = re.subn(
+        pattern,
+        r"\1    (void)params; (void)in; memset(out[0].base, 99, (size_t)out[0].stride);",
+        source,
+        flags=re.DOTALL,
+    )
+    assert count == 1
+    return text

@@ -1,0 +1,50 @@
+"""The kernels on a core with the DSP extension, where they compute in words of four bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mcucompile.board import load_board
+from mcucompile.emit import EmitOptions, emit
+from mcucompile.emulate import qemu
+from mcucompile.emulate.build import build_firmware
+from mcucompile.lower import lower
+from mcucompile.plan.place import make_plan
+from mcucompile.reference.integer_interpreter import run_int
+from tests.ops.test_elementwise import add_cases, mul_cases
+from tests.ops.test_moves import concat_cases, pad_cases
+from tests.ops.test_pool import average_cases, global_cases, max_cases
+from tests.ops.test_shapes import transpose_cases
+from tests.ops.test_softmax import softmax_cases
+from tests.ops.test_unary import table_cases
+from tests.support.ckit import random_inputs
+from tests.support.graphs import merged
+from tests.support.tools import needs_qemu
+
+CASES = {
+    "elementwise": [add_cases, mul_cases, table_cases, softmax_cases],
+    "pools": [max_cases, average_cases, global_cases],
+    "moves": [concat_cases, pad_cases, transpose_cases],
+}
+
+
+@needs_qemu
+@pytest.mark.parametrize("family", CASES)
+@pytest.mark.parametrize("optimize", ["time", "balanced"])  # a function per layer, or shared
+def test_under_qemu(family: str, optimize: str, tmp_path: Path) -> None:
+    graph = merged([case for cases in CASES[family] for case in cases()])
+    board = load_board("nano33ble")
+    plan = make_plan(lower(graph, board.target(optimize)))  # type: ignore[arg-type]
+    folder = tmp_path / "cases"
+    for path, text in emit(graph, plan, EmitOptions("cases", optimize=optimize)).items():  # type: ignore[arg-type]
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    firmware = build_firmware(folder, "cases", board, plan, tmp_path / "work")
+    inputs = random_inputs(graph, 3, np.random.default_rng(5))
+    outputs = qemu.run(firmware, inputs).outputs
+    for name, have, want in zip(graph.outputs, outputs, run_int(graph, inputs), strict=True):
+        np.testing.assert_array_equal(have, want, err_msg=name)

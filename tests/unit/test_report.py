@@ -1,0 +1,305 @@
+"""The report: what its figures add up to, its schema, its text, and the error when nothing fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mcucompile.report
+from mcucompile.board import Board, load_board
+from mcucompile.errors import DoesNotFitError
+from mcucompile.ir import Graph, Port
+from mcucompile.plan.place import make_plan
+from mcucompile.plan.plan import Plan
+from mcucompile.report.build import Measured, ModelInfo, Report, build_report, live_bytes
+from mcucompile.report.fit import fit_or_raise
+from mcucompile.report.text import render_text
+from tests.support.mixing import Builder, random_graph
+
+MODEL = ModelInfo("net", "ab" * 32, 1_234_567, 890)
+MEASURED = Measured(code_bytes=4000, stack_bytes=600, static_bytes=16)
+
+
+@cache
+def compiled() -> tuple[Graph, Plan]:
+    """conv1 -> conv2 with scratch -> residual sum in place -> view -> dense, plus a constant."""
+    build = Builder(3000)
+    (a,) = build.mix("conv1", build.inputs, 12_000, scratch=500)
+    (b,) = build.mix("conv2", [a], 12_000, scratch=300)
+    (total,) = build.mix("sum", [a, b], 12_000, in_place=[(0, 0), (1, 0)])
+    table = build.constant("table", 100)
+    (y,) = build.mix("fc", [build.view("flat", total), table], 10)
+    program = build.program(y)
+    build.graph.input_ports = (Port("x:0", (1, 3000), "float32"),)
+    build.graph.output_ports = (Port("y:0", (1, 10), "float32"),)
+    return build.graph, make_plan(program)
+
+
+def report_of(
+    board: str | Board = "stm32f746",
+    measured: Measured | None = MEASURED,
+    instructions: list[int] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Report:
+    graph, plan = compiled()
+    board = load_board(board) if isinstance(board, str) else board
+    total = None if instructions is None else sum(instructions) + 30
+    return build_report(graph, plan, board, MODEL, measured, instructions, total, warnings)
+
+
+def test_sums() -> None:
+    report = report_of(instructions=[1000, 2000, 500, 10])
+    sram, flash = report["sram"], report["flash"]
+    assert sram["arena_bytes"] == 24_300 == sram["lower_bound_bytes"]
+    assert sram["scratch_bytes"] == 500
+    assert sram["total_bytes"] == 24_300 + 600 + 16
+    assert sram["regions"] == [
+        {"name": "DTCM+SRAM1+SRAM2", "used_bytes": 24_916, "capacity_bytes": 327_680}
+    ]
+    assert flash["const_bytes"] == 4 * 16 + 100
+    assert flash["total_bytes"] == 4164
+    assert report["fits"] is True
+    assert report["instructions_total"] == 3540
+    assert report["cycles_total"] == round(3540 * load_board("stm32f746").cycles_per_instruction)
+    assert report["latency_ms"] == pytest.approx(report["cycles_total"] / 216e3)
+
+
+def test_unmeasured_is_null_and_its_sums_too() -> None:
+    report = report_of(measured=None)
+    sram, flash = report["sram"], report["flash"]
+    assert sram["stack_bytes"] is sram["static_bytes"] is sram["total_bytes"] is None
+    assert sram["regions"][0]["used_bytes"] is None
+    assert flash["code_bytes"] is flash["total_bytes"] is None
+    assert report["fits"] is sram["fits"] is flash["fits"] is None
+    assert report["instructions_total"] is report["latency_ms"] is None
+    assert report["steps"][0]["instructions"] is None
+    small = load_board("stm32f746").with_limits(ram=20_000)
+    assert report_of(small, measured=None)["fits"] is False  # known without the stack
+
+
+def test_steps() -> None:
+    step = report_of()["steps"][2]
+    assert step["op"] == "Mix"
+    assert step["onnx_names"] == ["sum"]
+    assert step["shapes"] == {"inputs": [[1, 12_000]] * 2, "outputs": [[1, 12_000]]}
+    roles = {(b["role"], b["name"]): (b["offset"], b["end"]) for b in step["buffers"]}
+    assert roles["write", "sum"] == roles["read", "conv2"]
+    assert step["live_bytes"] == 24_000  # shared bytes count once
+    last = report_of()["steps"][3]
+    assert [b["name"] for b in last["buffers"]] == ["flat", "fc"]  # the constant is in flash
+    assert last["shapes"]["inputs"] == [[1, 1, 12_000]]
+    assert last["weight_bytes"] == 116
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_live_bytes_are_those_of_the_buffers_byte_by_byte(seed: int) -> None:
+    _, program = random_graph(np.random.default_rng(seed), 12)
+    plan = make_plan(program)
+    for index in range(len(plan.steps)):
+        used = np.zeros(plan.arena_size, dtype=bool)
+        for b in plan.buffers:
+            if b.first <= index <= b.last:
+                used[b.region.offset : b.region.end] = True
+        assert live_bytes(plan, index) == used.sum()
+
+
+def test_two_outputs_that_are_the_same_value() -> None:
+    build = Builder(8)
+    (y,) = build.mix("y", build.inputs, 8)
+    plan = make_plan(build.program(y, y))
+    graph = build.graph
+    graph.input_ports = (Port("x", (1, 8), "int8"),)
+    graph.output_ports = (Port("a", (1, 8), "int8"), Port("b", (1, 8), "int8"))
+    report = build_report(graph, plan, load_board("nano33ble"), MODEL)
+    assert [p["name"] for p in report["outputs"]] == ["a", "b"]
+    assert report["outputs"][0]["offset"] == report["outputs"][1]["offset"]
+
+
+# -- schema -----------------------------------------------------------------------------------
+
+SCHEMA = json.loads((Path(mcucompile.report.__path__[0]) / "report.schema.json").read_text())
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+
+
+def violations(value: Any, schema: Mapping[str, Any], path: str = "report") -> list[str]:
+    """Where `value` breaks `schema`; knows the part of JSON Schema that ours uses."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if "enum" in schema:
+        return [] if value in schema["enum"] else [f"{path}: {value!r}"]
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    boolean = isinstance(value, bool) and "boolean" not in kinds
+    if boolean or not any(isinstance(value, TYPES[k]) for k in kinds):
+        return [f"{path}: {value!r} is not {kinds}"]
+    found = []
+    if "minimum" in schema and value is not None and value < schema["minimum"]:
+        found.append(f"{path}: {value!r} is too small")
+    if isinstance(value, dict):
+        found += [f"{path}: no {key}" for key in schema["required"] if key not in value]
+        for key, item in value.items():
+            known = key in schema["properties"]
+            rule = schema["properties"].get(key)
+            found += violations(item, rule, f"{path}.{key}") if known else [f"{path}: {key}"]
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            found += violations(item, schema["items"], f"{path}[{i}]")
+    return found
+
+
+def test_report_follows_its_schema_and_survives_json() -> None:
+    reports = [report_of(), report_of(measured=None), report_of(instructions=[1, 2, 3, 4])]
+    for report in reports:
+        assert violations(report, SCHEMA) == []
+        assert json.loads(json.dumps(report)) == report
+
+
+def test_schema_requires_and_describes_every_key() -> None:
+    def objects(schema: Any) -> list[dict[str, Any]]:
+        if isinstance(schema, list):
+            return [o for item in schema for o in objects(item)]
+        if not isinstance(schema, dict):
+            return []
+        own = [schema] if schema.get("type") == "object" else []
+        return own + [o for item in schema.values() for o in objects(item)]
+
+    for schema in objects(SCHEMA):
+        assert schema["additionalProperties"] is False
+        assert sorted(schema["required"]) == sorted(schema["properties"])
+    broken = report_of()
+    broken["sram"]["arena_bytes"] = -1
+    broken["flash"]["code_bytes"] = "many"
+    del broken["model"]["sha256"]
+    broken["extra"] = 1
+    assert len(violations(broken, SCHEMA)) == 4
+
+
+# -- text -------------------------------------------------------------------------------------
+
+
+def test_text_says_the_main_figures() -> None:
+    text = render_text(report_of(instructions=[1000, 2000, 500, 10]))
+    for expected in (
+        "fits       yes",
+        "SRAM       24,916 of 327,680 bytes",
+        "flash      4,164 of 1,048,576 bytes",
+        "lower bound 24,300",
+        "3,540 instructions",
+        "mcuc_mix_s8: it mixes",
+        "read [0, 12000), read [12000, 24000), write [12000, 24000)",
+        "2,000  57.0%  step 1, Mix conv2",
+        "scratch memory of Mix 'conv2'",
+    ):
+        assert expected in text
+    assert max(map(len, text.splitlines())) <= 96
+    unknown = render_text(report_of(measured=None))
+    assert "fits       not known" in unknown
+    assert unknown.count("not measured") >= 4
+
+
+def test_memory_map_shows_every_step() -> None:
+    lines = render_text(report_of()).splitlines()
+    rows = [line.split("|")[1] for line in lines if line.count("|") == 2]
+    peak = [line.endswith("peak") for line in lines if line.count("|") == 2]
+    assert [len(row) for row in rows] == [64] * 4
+    assert peak == [False, True, False, False]
+    assert set(rows[1]) == {"r", "w"}  # 300 bytes of scratch hide in the slice of its neighbour
+    assert rows[2].count("x") == 33
+    assert set(rows[3]) == {"r", "w", "."}
+
+
+def test_kept_values_are_in_the_map() -> None:
+    build = Builder(640)
+    (a,) = build.mix("a", build.inputs, 640)
+    (b,) = build.mix("b", [a], 640)
+    (c,) = build.mix("c", [b, *build.inputs], 640)
+    plan = make_plan(build.program(c))
+    build.graph.input_ports = (Port("x", (1, 640), "int8"),)
+    build.graph.output_ports = (Port("c", (1, 640), "int8"),)
+    text = render_text(build_report(build.graph, plan, load_board("nano33ble"), MODEL))
+    rows = [line.split("|")[1] for line in text.splitlines() if line.count("|") == 2]
+    assert sorted(set(rows[1])) == ["-", "r", "w"]
+    assert rows[1].count("-") >= 20
+
+
+def test_warnings_stand_on_top_in_a_frame() -> None:
+    warning = "calibrated with synthetic data: accuracy is not to be trusted; " * 3
+    lines = render_text(report_of(warnings=(warning,))).splitlines()
+    assert lines[0] == "!" * 96
+    assert lines[1].startswith("!! WARNING: calibrated with synthetic data")
+    assert all(line.startswith("!!") and line.endswith("!!") for line in lines[:4])
+    assert "!!" not in "\n".join(lines[5:])
+
+
+def test_text_of_another_schema_version_is_refused() -> None:
+    report = {**report_of(), "schema_version": 99}
+    with pytest.raises(ValueError, match="schema version 99"):
+        render_text(report)
+
+
+# -- does not fit -----------------------------------------------------------------------------
+
+
+def test_a_model_that_fits_or_may_fit_passes() -> None:
+    fit_or_raise(report_of())
+    fit_or_raise(report_of(measured=None))
+
+
+def test_too_much_sram() -> None:
+    board = load_board("nano33ble").with_limits(ram=24_800)
+    fit_or_raise(report_of(board, measured=None))
+    with pytest.raises(DoesNotFitError) as caught:
+        fit_or_raise(report_of(board))
+    error = caught.value
+    assert (error.id, error.code) == ("MC301", 4)
+    for expected in (
+        "model 'net' on board 'nano33ble' does not fit into SRAM",
+        "needs 24,916 bytes (arena 24,300, stack 600, statics 16), 24,800 are available",
+        "at step 1, Mix 'conv2'",
+        "12,000 bytes  result of Mix 'conv1', steps 0 to 2",
+        "300 bytes  scratch memory of Mix 'conv2', step 1",
+        "raise --ram (the board has 262,144 bytes)",
+        "sparkfun-edge (393,216 bytes of SRAM",
+    ):
+        assert expected in str(error)
+
+
+def test_advice_is_only_what_helps() -> None:
+    nano = load_board("nano33ble")
+    memory = replace(nano.ram[0], size=20_000)
+    graph, _ = compiled()
+    build_plan = make_plan(compiled()[1].program, keep_input=True)
+    report = build_report(graph, build_plan, replace(nano, ram=(memory,)), MODEL, MEASURED)
+    with pytest.raises(DoesNotFitError) as caught:
+        fit_or_raise(report)
+    assert "drop --keep-input" in caught.value.fix
+    assert "--ram" not in caught.value.fix  # the board itself is too small
+    report["sram"]["arena_bytes"] = 10**9
+    with pytest.raises(DoesNotFitError) as caught:
+        fit_or_raise(report)
+    assert "board" not in caught.value.fix  # none is large enough
+
+
+def test_too_much_flash() -> None:
+    board = load_board("stm32f746").with_limits(flash=4100)
+    with pytest.raises(DoesNotFitError) as caught:
+        fit_or_raise(report_of(board))
+    error = caught.value
+    assert error.id == "MC302"
+    assert "needs 4,164 bytes (constants 164, code 4,000), 4,100 are available" in str(error)
+    assert "116 bytes  step 3, Mix 'fc'" in error.why
+    assert "raise --flash (the board has 1,048,576 bytes)" in error.fix
