@@ -8,14 +8,16 @@ from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
 from mcucompile.plan.program import Const, KernelCall
 
-FAST_WINDOWS = (3, 5, 7)  # square ones, with a kernel each for strides 1 and 2
+FAST_WINDOWS = frozenset(  # height, width and horizontal stride that have a kernel of their own
+    [(k, k, s) for k in (3, 5, 7) for s in (1, 2)] + [(1, k, 1) for k in (3, 5, 7, 9, 10, 15)]
+)
 BLOCK = 4  # output pixels that a fast kernel computes together
 CHANNELS = 4  # channels that are expanded together
 
 
 def depthwise_call(layer: gemm.Layer, g: Geometry) -> KernelCall:
     """The kernel for the depthwise convolution `layer`."""
-    fast = g.kh == g.kw and g.kw in FAST_WINDOWS and (g.dh, g.dw) == (1, 1) and g.sw <= 2
+    fast = (g.kh, g.kw, g.sw) in FAST_WINDOWS and (g.dh, g.dw) == (1, 1)
     return _fast(layer, g) if fast else _any(layer, g)
 
 

@@ -26,7 +26,7 @@ def fuse_clamps(graph: Graph) -> Graph:
     for unary in graph.ops_of(Unary):
         bounds = unary.clamp_bounds()
         op = graph.producer(graph.operands(unary)[0])
-        if bounds is None or op is None or not fusable(graph, op, unary):
+        if bounds is None or op is None or not fusable(graph, op, unary, stored_alike=True):
             continue
         target: Any = _clamping(graph, op)
         if target is None:
@@ -45,7 +45,7 @@ def _clamping(graph: Graph, op: Op) -> Op | None:
     """The operator that can clamp the result of `op`: itself, or one before maxima."""
     if isinstance(op, MaxPool | GlobalMaxPool) and op.clamp is None:
         before = graph.producer(graph.operands(op)[0])
-        if before is not None and fusable(graph, before, op):
+        if before is not None and fusable(graph, before, op, stored_alike=True):
             return _clamping(graph, before) or op
     return op if hasattr(op, "clamp") else None
 

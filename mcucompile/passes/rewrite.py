@@ -33,18 +33,19 @@ def bypass(graph: Graph, op: Op) -> bool:
     return True
 
 
-def fusable(graph: Graph, op: Op | None, user: Op) -> bool:
+def fusable(graph: Graph, op: Op | None, user: Op, stored_alike: bool = False) -> bool:
     """May `op` compute the result of `user`, its reader, as well, and its own never be stored?
 
     The value between them must have no other reader, and no quantization of its own: storing it
-    in 8 bits is part of what a quantized model means.
+    in 8 bits is part of what a quantized model means. stored_alike: it may have the quantization of
+    the result, as `user` only selects from the numbers that can be stored.
     """
     if op is None or len(graph.results(op)) != 1:
         return False
     between, result = graph.result(op), graph.result(user)
     if graph.only_user(between) != user:
         return False
-    return between.qparams is None or between.qparams == result.qparams
+    return between.qparams is None or (stored_alike and between.qparams == result.qparams)
 
 
 def fuse(graph: Graph, op: Op, user: Op) -> None:

@@ -653,6 +653,20 @@ def test_permuted_integers() -> None:
     assert kinds(graph) == ["Reshape", "Dense"]
 
 
+def test_transposed_integers() -> None:
+    """Weights that are transposed after dequantizing are constants when their layer is imported."""
+    graph = quantized_model(
+        [
+            node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+            node("Gemm", ["xd", "wt", "b"], ["g"], transB=1),
+            *quantize("g", "y", "s2"),
+        ],
+        {"y": (1, 5)},
+    )
+    _, w, b = graph.operands(the(graph, Dense))
+    assert (w.shape, w.dtype, b.dtype) == ((5, 4), "int8", "int32")
+
+
 @pytest.mark.parametrize(("scale", "fused"), [("s1", True), ("s2", False)])
 def test_clamp_across_quantization(scale: str, fused: bool) -> None:
     """A value stored in 8 bits on its way to the Relu is fused only if the Relu stores alike."""
@@ -669,14 +683,15 @@ def test_clamp_across_quantization(scale: str, fused: bool) -> None:
     assert graph.value(graph.outputs[0]).q.scale[0] == np.float32(0.05)
 
 
-def test_scaling_across_quantization() -> None:
-    """What is stored in 8 bits before it is scaled stays so."""
+@pytest.mark.parametrize("scale", ["s1", "s2"])
+def test_scaling_across_quantization(scale: str) -> None:
+    """What is stored in 8 bits before it is scaled stays so, whatever it is stored in after."""
     graph = quantized_model(
         [
             node("MatMul", ["xd", "w"], ["m"]),
             *quantize("m", "md", "s2"),
             node("Mul", ["md", "b"], ["r"]),
-            *quantize("r", "y", "s1"),
+            *quantize("r", "y", scale),
         ],
         {"y": (1, 5)},
     )

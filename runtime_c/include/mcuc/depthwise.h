@@ -90,18 +90,18 @@ MCUC_KERNEL void mcuc_depthwise_expand(const mcuc_depthwise_params *p, const int
     }
 }
 
-/* The k x k weights of a channel as pairs of lanes, every row but the last twice. */
-MCUC_KERNEL void mcuc_depthwise_unpack(const int8_t *weights, uint32_t *w, int32_t k) {
-    for (int32_t row = 0; row < k; row++) {
-        for (int32_t i = 0; i + 1 < k; i++) {
+/* The kh x kw weights of a channel as pairs of lanes, every row but the last twice. */
+MCUC_KERNEL void mcuc_depthwise_unpack(const int8_t *weights, uint32_t *w, int32_t kh, int32_t kw) {
+    for (int32_t row = 0; row < kh; row++) {
+        for (int32_t i = 0; i + 1 < kw; i++) {
             uint32_t pair = mcuc_pack16(weights[i], weights[i + 1]);
             w[i] = pair;
-            if (row + 1 < k) {
-                w[k * (k - 1) + i] = pair;
+            if (row + 1 < kh) {
+                w[kh * (kw - 1) + i] = pair;
             }
         }
-        weights += k;
-        w += k - 1;
+        weights += kw;
+        w += kw - 1;
     }
 }
 
@@ -118,80 +118,85 @@ MCUC_KERNEL int32_t mcuc_depthwise_tap(uint32_t v, const uint32_t *w, int32_t i,
     return i >= 0 && i < k - 1 ? mcuc_smlad(v, w[i], acc) : acc;
 }
 
-/* The first `count` of four output pixels of one channel, to o. */
-MCUC_KERNEL void mcuc_depthwise_block(const uint32_t *x, const uint32_t *w, int32_t k, int32_t s,
-                                      int32_t bias, int32_t m, int8_t *o, int32_t channels,
-                                      int32_t count, mcuc_rescale rescale) {
-    const int32_t words = (3 * s + k + 1) / 2;
+/* n (2 or 4) output pixels of one channel; the first `count` of them to o. */
+MCUC_KERNEL void mcuc_depthwise_block(const uint32_t *x, const uint32_t *w, int32_t kh, int32_t kw,
+                                      int32_t s, int32_t n, int32_t bias, int32_t m, int8_t *o,
+                                      int32_t channels, int32_t count, mcuc_rescale rescale) {
+    const int32_t words = ((n - 1) * s + kw + 1) / 2;
     MCUC_FORGET_MEMORY(); /* or gcc keeps pixels for the next block, and spills others for it */
     int32_t s0 = bias, s1 = bias, s2 = bias, s3 = bias;
-#pragma GCC unroll 8
-    for (int32_t row = 0; row < k; row++) {
-        const uint32_t *r = w + row * (k - 1);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
+    for (int32_t row = 0; row < kh; row++) {
+        const uint32_t *r = w + row * (kw - 1);
+#pragma GCC unroll 16
         for (int32_t j = 0; j < words; j++) {
-            uint32_t v = x[(j * k + row) * 4];
-            s0 = mcuc_depthwise_tap(v, r, 2 * j, k, s0);
-            s1 = mcuc_depthwise_tap(v, r, 2 * j - s, k, s1);
-            s2 = mcuc_depthwise_tap(v, r, 2 * j - 2 * s, k, s2);
-            s3 = mcuc_depthwise_tap(v, r, 2 * j - 3 * s, k, s3);
+            uint32_t v = x[(j * kh + row) * 4];
+            s0 = mcuc_depthwise_tap(v, r, 2 * j, kw, s0);
+            s1 = mcuc_depthwise_tap(v, r, 2 * j - s, kw, s1);
+            if (n == 4) {
+                s2 = mcuc_depthwise_tap(v, r, 2 * j - 2 * s, kw, s2);
+                s3 = mcuc_depthwise_tap(v, r, 2 * j - 3 * s, kw, s3);
+            }
         }
     }
     o[0] = mcuc_rescale_apply(rescale, s0, m);
     if (count > 1) {
         o[channels] = mcuc_rescale_apply(rescale, s1, m);
     }
-    if (count > 2) {
+    if (n == 4 && count > 2) {
         o[2 * channels] = mcuc_rescale_apply(rescale, s2, m);
     }
-    if (count > 3) {
+    if (n == 4 && count > 3) {
         o[3 * channels] = mcuc_rescale_apply(rescale, s3, m);
     }
 }
 
 /* One output row of one channel. */
-MCUC_KERNEL void mcuc_depthwise_row(const uint32_t *x, const uint32_t *w, int32_t k, int32_t s,
-                                    int32_t bias, int32_t m, int8_t *o, int32_t channels,
+MCUC_KERNEL void mcuc_depthwise_row(const uint32_t *x, const uint32_t *w, int32_t kh, int32_t kw,
+                                    int32_t s, int32_t bias, int32_t m, int8_t *o, int32_t channels,
                                     int32_t width, mcuc_rescale rescale) {
     for (int32_t i = width >> 2; i > 0; i--) {
-        mcuc_depthwise_block(x, w, k, s, bias, m, o, channels, 4, rescale);
-        x += 2 * s * k * 4;
+        mcuc_depthwise_block(x, w, kh, kw, s, 4, bias, m, o, channels, 4, rescale);
+        x += 2 * s * kh * 4;
         o += 4 * channels;
     }
-    if (width & 3) {
-        mcuc_depthwise_block(x, w, k, s, bias, m, o, channels, width & 3, rescale);
+    if ((width & 3) == 3) {
+        mcuc_depthwise_block(x, w, kh, kw, s, 4, bias, m, o, channels, 3, rescale);
+    } else if (width & 3) {
+        mcuc_depthwise_block(x, w, kh, kw, s, 2, bias, m, o, channels, width & 3, rescale);
     }
 }
 
 MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_src *in,
                                      const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
-                                     int32_t k, int32_t s, mcuc_rescale rescale) {
+                                     int32_t kh, int32_t kw, int32_t s, mcuc_rescale rescale) {
     const int32_t channels = p->channels;
-    const int32_t weight_words = (2 * k - 1) * (k - 1);
-    uint32_t *x = (uint32_t *)scratch, *w = x + 4 * k * p->pairs;
+    const int32_t weight_words = (2 * kh - 1) * (kw - 1);
+    uint32_t *x = (uint32_t *)scratch, *w = x + 4 * kh * p->pairs;
     const uint32_t padding = mcuc_pack16(p->in_zp, p->in_zp);
-    for (int32_t i = 0; i < 4 * k * p->pairs; i++) {
+    for (int32_t i = 0; i < 4 * kh * p->pairs; i++) {
         x[i] = padding;
     }
     for (int32_t c0 = 0; c0 < channels; c0 += 4) {
         const int32_t count = channels % 4 == 0 || c0 + 4 <= channels ? 4 : channels - c0;
         int32_t iy = y0 * p->sh - p->top, slot = 0; /* the next row to expand, and where to */
         for (int32_t c = 0; c < count; c++) {
-            mcuc_depthwise_unpack(p->weights + (c0 + c) * k * k, w + c * weight_words, k);
+            mcuc_depthwise_unpack(p->weights + (c0 + c) * kh * kw,
+                                  w + c * weight_words, kh, kw);
         }
         for (int32_t y = y0; y < y1; y++) {
-            const int32_t end = y * p->sh - p->top + k;
+            const int32_t end = y * p->sh - p->top + kh;
             for (; iy < end; iy++) {
                 int32_t inside = iy >= 0 && iy < p->in_h;
                 mcuc_depthwise_expand(p, inside ? mcuc_src_row(in, iy) + c0 : NULL, count,
-                                      x + 4 * slot, 4 * k);
-                slot = slot + 1 == k ? 0 : slot + 1;
+                                      x + 4 * slot, 4 * kh);
+                slot = slot + 1 == kh ? 0 : slot + 1;
             }
             /* The oldest row, which is the first of the window, lies in the next slot. */
-            const int32_t turn = slot == 0 ? 0 : k - slot;
+            const int32_t turn = slot == 0 ? 0 : kh - slot;
             int8_t *o = mcuc_dst_row(out, y) + c0;
             for (int32_t c = 0; c < count; c++) {
-                mcuc_depthwise_row(x + c, w + c * weight_words + turn * (k - 1), k, s,
+                mcuc_depthwise_row(x + c, w + c * weight_words + turn * (kw - 1), kh, kw, s,
                                    p->bias[c0 + c], p->m[c0 + c], o + c, channels, p->out_w,
                                    rescale);
             }
@@ -200,24 +205,30 @@ MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_
 }
 
 /* The kernels for one window size and horizontal stride. */
-#define MCUC_DEPTHWISE(name, k, s)                                                                 \
+#define MCUC_DEPTHWISE(name, kh, kw, s)                                                            \
     typedef mcuc_depthwise_params name##_s8_params;                                                \
     typedef mcuc_depthwise_params name##_any_s8_params;                                            \
     MCUC_KERNEL void name##_s8(const mcuc_depthwise_params *p, const mcuc_src *in,                 \
                                const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {       \
-        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, k, s, mcuc_rescale_plain(p->zp));         \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, mcuc_rescale_plain(p->zp));    \
     }                                                                                              \
     MCUC_KERNEL void name##_any_s8(const mcuc_depthwise_params *p, const mcuc_src *in,             \
                                    const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {   \
         mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};                                    \
-        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, k, s, rescale);                           \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, rescale);                      \
     }
 
-MCUC_DEPTHWISE(mcuc_depthwise_3x3s1, 3, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_3x3s2, 3, 2)
-MCUC_DEPTHWISE(mcuc_depthwise_5x5s1, 5, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_5x5s2, 5, 2)
-MCUC_DEPTHWISE(mcuc_depthwise_7x7s1, 7, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_7x7s2, 7, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s1, 3, 3, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s2, 3, 3, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_5x5s1, 5, 5, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_5x5s2, 5, 5, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_7x7s1, 7, 7, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_7x7s2, 7, 7, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_1x3s1, 1, 3, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x5s1, 1, 5, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x7s1, 1, 7, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x9s1, 1, 9, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x10s1, 1, 10, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x15s1, 1, 15, 1)
 
 #endif
