@@ -9,7 +9,7 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, Shape, Value
-from mcucompile.ops.broadcast import walk
+from mcucompile.ops.broadcast import as_int8_operands, walk
 from mcucompile.plan.program import KernelCall, Target
 from mcucompile.quant.bounds import too_coarse
 from mcucompile.quant.numbers import WeightedSum, weighted_sum
@@ -42,6 +42,9 @@ class Add(Op):
     ) -> tuple[Array, ...]:
         return (self._sum(operands, results).apply(arrays),)
 
+    def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
+        return as_int8_operands(operands)
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -73,5 +76,5 @@ def import_add(node: OnnxNode) -> Value:
     sign = 1 if node.op_type == "Add" else -1
     op = Add(*node.fresh(), sign=sign)
     a, b = node.operand(0), node.operand(1)
-    walk([a.shape, b.shape])
+    walk([a.shape, b.shape])  # refuses what no kernel could do
     return node.add(op, a, b)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mcucompile.ir import Shape, Value
 from mcucompile.plan.program import Operand
+from mcucompile.quant.constants import quantize_per_tensor
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,17 @@ def walk(shapes: Sequence[Shape]) -> Walk:
     has = [(True,) * len(shapes)] * missing + has
     rows, pixels, width = dims
     return Walk((rows, pixels, width), tuple((h[0], h[1], h[2]) for h in zip(*has, strict=True)))
+
+
+def as_int8_operands(operands: Sequence[Value]) -> tuple[Value, ...]:
+    """The operands with every constant as a kernel reads it: int8 with one scale.
+
+    A model's own integers stay what they are, unless they are int32 or quantized by channel.
+    """
+    return tuple(quantize_per_tensor(v) if _needs_int8(v) else v for v in operands)
+
+
+def _needs_int8(value: Value) -> bool:
+    if not value.is_constant:
+        return False
+    return value.qparams is None or value.dtype != "int8" or value.qparams.axis is not None

@@ -9,7 +9,7 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, Shape, Value
-from mcucompile.ops.broadcast import walk
+from mcucompile.ops.broadcast import as_int8_operands, walk
 from mcucompile.plan.program import KernelCall, Target
 from mcucompile.quant.bounds import within_int32
 from mcucompile.quant.numbers import Requant, requant
@@ -43,6 +43,9 @@ class Mul(Op):
         a, b = (x.astype(np.int64) - v.q.zero_point for x, v in zip(arrays, operands, strict=True))
         return (self._rule(operands, results).apply(a * b),)
 
+    def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
+        return as_int8_operands(operands)
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -74,7 +77,7 @@ class Mul(Op):
 def import_mul(node: OnnxNode) -> Value:
     op = Mul(*node.fresh())
     a, b = node.operand(0), node.operand(1)
-    walk([a.shape, b.shape])
+    walk([a.shape, b.shape])  # refuses what no kernel could do
     return node.add(op, a, b)
 
 
@@ -87,5 +90,5 @@ def import_div(node: OnnxNode) -> Value:
     inverse = node.graph.constant(f"{node.name}.inverse", 1.0 / divisor.astype(np.float64))
     op = Mul(*node.fresh())
     a = node.operand(0)
-    walk([a.shape, inverse.shape])
+    walk([a.shape, inverse.shape])  # refuses what no kernel could do
     return node.add(op, a, inverse)

@@ -84,6 +84,17 @@ def test_columns_are_laid_on_their_side() -> None:
     check_graphs(graphs)
 
 
+def test_flat_windows() -> None:
+    graphs = [
+        depthwise((2, 11, 6), (1, 5), pads=(0, 3, 0, 1)),
+        depthwise((1, 8, 4), (1, 7), pads=(0, 3, 0, 3)),
+        depthwise((3, 10, 3), (1, 9), pads=(1, 2, 0, 0), strides=(2, 1)),
+    ]
+    names = [kernel_call(g).kernel for g in graphs]
+    assert names == [f"mcuc_depthwise_1x{k}s1_s8" for k in (5, 7, 9)]
+    check_graphs(graphs)
+
+
 def test_extreme_numbers() -> None:
     graphs = [
         depthwise((4, 5, 4), (k, k), pads=same(k), gain=gain, zero_points=zeros)

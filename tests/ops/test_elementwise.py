@@ -95,6 +95,24 @@ def test_the_result_takes_the_place_of_operands_of_its_size_only() -> None:
     assert Add("op", ()).lower([a, a], [y], Target()).in_place == ((0, 0), (1, 0))
 
 
+def test_constants_become_int8_with_one_scale() -> None:
+    x = _value("a", (1, 4), A)
+    numbers = np.array([[10, -20, 30, 127]])
+    own = Value("c", (1, 4), "int8", B, numbers.astype(np.int8))
+    by_channel = QParams((0.1, 0.2, 0.3, 0.4), 0, 1)
+    for c in (
+        Value("c", (1, 4), data=numbers.astype(np.float32)),
+        Value("c", (1, 4), "int32", B, numbers.astype(np.int32)),
+        Value("c", (1, 4), "int8", by_channel, numbers.astype(np.int8)),
+    ):
+        for op in (Add("op", ()), Mul("op", ())):
+            same, new = op.quantize_constants([x, c])
+            assert same is x
+            assert (new.dtype, new.q.axis, len(new.q.scale)) == ("int8", None, 1)
+            assert np.abs(new.real - c.real).max() <= new.q.scale[0] / 2 * 1.001
+    assert Add("op", ()).quantize_constants([x, own])[1] is own
+
+
 def test_scales_that_do_not_go_together_are_refused() -> None:
     a, b = _value("a", (1, 4), QParams((1e9,), 0)), _value("b", (1, 4), B)
     y = _value("y", (1, 4), QParams((1e-3,), 0))

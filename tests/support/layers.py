@@ -32,8 +32,9 @@ def layer_graph(
 ) -> Graph:
     """A graph of `op` alone, a Conv2d or Dense with random int8 weights of shape `weights`.
 
-    shape: of its input. least: the smallest weight; extreme ones are over-represented. zero_points: of input and result, random if not
-    given. gain: 1 spreads the results over the int8 range, more saturates them.
+    shape: of its input. least: the smallest weight; extreme ones are over-represented.
+    zero_points: of input and result, random if not given. gain: 1 spreads the results over the int8
+    range, more saturates them.
     """
     cout, terms = weights[0], int(np.prod(weights[1:]))
     low, high = (int(z) for z in rng.integers(-128, 128, 2)) if zero_points is None else zero_points

@@ -10,7 +10,7 @@
  * aliasing       none
  * scratch        none
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          0.9 MAC per instruction (Cortex-M4)
+ * speed          MAC per instruction (Cortex-M4): 0.88 for cin = 640, 0.84 for 128
  *
  * mcuc_dense_s8 is for layers with shift 0, no clamp and not wide; mcuc_dense_any_s8 for all.
  */

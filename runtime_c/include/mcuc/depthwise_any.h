@@ -11,12 +11,12 @@
  * scratch        bytes: 8 * slots * dw * lane, slots = (kh - 1) * dh + 1, for the input;
  *                16 * kh * (kw + 1) for the weights
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          0.2 to 0.3 MAC per instruction (Cortex-M4); depthwise.h has faster ones for the
- *                usual windows
+ * speed          MAC per instruction (Cortex-M4): 0.13 for 1x10; depthwise.h has faster kernels for
+ *                the usual windows
  *
- * The last `slots` input rows of four channels lie in scratch as int16 lanes: row [slot][c] has `dw`
- * phases of `lane` pixels; phase f holds the pixels f, f + dw, f + 2 dw..., so that the taps of a
- * dilated window are neighbours. The weights are the pairs (w[i - 1], w[i]), i = 0 .. kw, with
+ * The last `slots` input rows of four channels lie in scratch as int16 lanes: row [slot][c] has
+ * `dw` phases of `lane` pixels; phase f holds the pixels f, f + dw, f + 2 dw..., so that the taps
+ * of a dilated window are neighbours. The weights are the pairs (w[i - 1], w[i]), i = 0 .. kw, with
  * zeros beyond both ends, so that SMLAD takes two taps wherever a window starts.
  */
 #ifndef MCUC_DEPTHWISE_ANY_H

@@ -109,6 +109,8 @@ MCUC_KERNEL void mcuc_gemm_emit(int8_t *o, int32_t sum0, int32_t sum1, int32_t m
 MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w, int32_t words,
                                            int32_t n, int32_t wide, int32_t both, int8_t *o,
                                            int32_t pitch, mcuc_rescale rescale) {
+    MCUC_OPAQUE(x);
+    MCUC_OPAQUE(w);
     int32_t s0 = (int32_t)w[0], s1 = s0, s2 = s0, s3 = s0;
     int32_t t0 = (int32_t)w[1], t1 = t0, t2 = t0, t3 = t0;
     w += 2;

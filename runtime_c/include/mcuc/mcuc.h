@@ -31,6 +31,10 @@
 /* Makes the C compiler forget what it knows about memory: values it had loaded are loaded again. */
 #define MCUC_FORGET_MEMORY() __asm__ volatile("" ::: "memory")
 
+/* Hides what the C compiler knows about a variable: it would compute every address of an unrolled
+ * loop beforehand, and keep them on the stack. */
+#define MCUC_OPAQUE(variable) __asm__("" : "+r"(variable))
+
 /* Host debug builds check what the compiler guarantees. */
 #ifdef MCUC_DEBUG
 #include <assert.h>

@@ -8,10 +8,10 @@
 
 /* One input or output: real = scale * (q - zero_point). */
 typedef struct {
-    const char *name;            /* in the ONNX model */
-    const char *layout;          /* "NHWC", "NCHW" or "" */
-    int32_t size;                /* bytes */
-    int32_t rank;                /* entries of shape in use */
+    const char *name;             /* in the ONNX model */
+    const char *layout;           /* "NHWC", "NCHW" or "" */
+    int32_t size;                 /* bytes */
+    int32_t rank;                 /* entries of shape in use */
     int32_t shape[MCUC_MAX_RANK]; /* in the model's own layout, batch 1 */
     float scale;
     int32_t zero_point;

@@ -49,7 +49,8 @@ MCUC_KERNEL int32_t mcuc_smlad(uint32_t a, uint32_t b, int32_t acc) {
 
 /* The same modulo 2^32, for sums that overflow by design. */
 MCUC_KERNEL int32_t mcuc_smlad_wrap(uint32_t a, uint32_t b, int32_t acc) {
-    uint32_t products = (uint32_t)(mcuc_lo16(a) * mcuc_lo16(b)) + (uint32_t)(mcuc_hi16(a) * mcuc_hi16(b));
+    uint32_t products =
+        (uint32_t)(mcuc_lo16(a) * mcuc_lo16(b)) + (uint32_t)(mcuc_hi16(a) * mcuc_hi16(b));
     return (int32_t)((uint32_t)acc + products);
 }
 
