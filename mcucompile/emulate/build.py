@@ -154,7 +154,7 @@ def _build_qemu_image(
     folder: Path, name: str, board: Board, plan: Plan, workdir: Path, defines: Sequence[str]
 ) -> Firmware:
     image = _Image(folder, name, board, plan, workdir)
-    image.compile(["startup.c", "qemu.c", "harness.c"], defines)
+    image.compile(["startup.c", "strict_core.c", "qemu.c", "harness.c"], defines)
     most = _QEMU_MEMORY - _HARNESS_MEMORY
     ram, flash = 0x2000_0000, _HARNESS_MEMORY
     regions = [

@@ -104,7 +104,7 @@ class Conv2d(Op):
         (sh, sw), (dh, dw) = self.strides, self.dilations
         top, left = self.pads[:2]
         geometry = Geometry(in_h, in_w, cin, out_h, out_w, cout, kh, kw, sh, sw, dh, dw, top, left)
-        return lower_conv(layer, geometry)
+        return lower_conv(layer, geometry, target)
 
 
 def _ohwi(shape: Shape) -> Shape:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
+from mcucompile.ops.conv_winograd import winograd_call
 from mcucompile.ops.dense import conv1x1_call, dense_call
 from mcucompile.ops.depthwise import depthwise_call
-from mcucompile.plan.program import Const, KernelCall
+from mcucompile.plan.program import Const, KernelCall, Target
 
 
-def lower_conv(layer: gemm.Layer, geometry: Geometry) -> KernelCall:
+def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelCall:
     """The kernel for the convolution `layer`."""
     g = geometry.lying()
     if g.is_one_window and layer.groups == 1:
@@ -18,7 +19,7 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry) -> KernelCall:
         return conv1x1_call(layer, "1x1: a matrix product, pixel by pixel")
     if layer.groups == g.cin == g.cout and g.cin > 1:
         return depthwise_call(layer, g)
-    return _conv2d(layer, g)
+    return winograd_call(layer, g, target) or _conv2d(layer, g)
 
 
 def _conv2d(layer: gemm.Layer, g: Geometry) -> KernelCall:

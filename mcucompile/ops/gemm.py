@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcucompile.errors import QuantizationError
 from mcucompile.ir import Array, Op, Value
 from mcucompile.ir.types import QMAX, QMIN
 from mcucompile.plan.program import Const, KernelCall, Operand
-from mcucompile.quant.numbers import INT32_LIMIT, Requant, accumulator_bound, requant
+from mcucompile.quant.bounds import within_int32
+from mcucompile.quant.numbers import Requant, accumulator_bound, requant
 
 NARROW_LIMIT = 2**23  # of the sum that shares its register with another one
 
@@ -58,15 +58,7 @@ class Layer:
         total = w.data.astype(np.int64).reshape(w.shape[0], -1).sum(axis=1)
         bias = b.data.astype(np.int64) - x.q.zero_point * total
         bound = accumulator_bound(w.data, bias)
-        largest = int(bound.max())
-        if rule.shift > 30 or largest << rule.shift >= INT32_LIMIT:
-            raise QuantizationError(
-                "MC201",
-                f"node '{(*op.origin, op.name)[0]}' ({op.kind})",
-                "cannot be computed in 32 bits",
-                f"a sum may reach {largest}, times 2^{rule.shift} for requantization",
-                "give calibration data that resembles real inputs, or correct the model's scales",
-            )
+        within_int32(op, rule, int(bound.max()))
         return cls(op, x, result, w.data, bias, bound, rule, groups)
 
     @property

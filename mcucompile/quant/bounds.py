@@ -10,19 +10,21 @@ from mcucompile.quant.numbers import INT32_LIMIT, Requant
 def within_int32(op: Op, rule: Requant, bound: int) -> Requant:
     """`rule`, once it is sure that accumulators of at most `bound` survive its shift.
 
-    Raises QuantizationError MC206 otherwise.
+    Raises QuantizationError MC201 otherwise.
     """
-    if bound << rule.shift >= INT32_LIMIT:
-        raise too_coarse(op)
+    if rule.shift > 30 or bound << rule.shift >= INT32_LIMIT:
+        raise too_coarse(op, f"a sum may reach {bound}, times 2^{rule.shift} for requantization")
     return rule
 
 
-def too_coarse(op: Op) -> QuantizationError:
+def too_coarse(
+    op: Op, why: str = "the range of its result is too small beside that of its operands"
+) -> QuantizationError:
     """The error for operands whose steps are thousands of times those of the result."""
     return QuantizationError(
-        "MC206",
+        "MC201",
         f"node '{(*op.origin, op.name)[0]}' ({op.kind})",
-        "cannot be quantized",
-        "the range of its result is too small beside that of its operands",
+        "cannot be computed in 32 bits",
+        why,
         "give calibration data that resembles real inputs, or correct the model's scales",
     )

@@ -26,7 +26,7 @@ def quantize(graph: Graph, ranges: Mapping[str, Range] | None = None) -> Graph:
     ranges: lowest and highest real number observed, by value name; needed for the activations
     that have no qparams and cannot inherit any (see `uncalibrated`). Parameters that the model
     brings along win. Raises QuantizationError MC202 if a range is missing, MC203 if a constant
-    does not fit its integers, MC206 if sums of products may leave 32 bits.
+    does not fit its integers, MC201 if sums of products may leave 32 bits.
     """
     graph = graph.copy()
     _set_known(graph)
@@ -174,7 +174,7 @@ def _integer_operands(
 
 
 def _prove_sums(op: Op, x: QParams, weights: Value, bias: Value, result: QParams) -> None:
-    """Raise QuantizationError MC206 unless no order of summation leaves int32."""
+    """Raise QuantizationError MC201 unless no order of summation leaves int32."""
     assert weights.data is not None
     assert bias.data is not None
     sums = weights.data.astype(np.int64).reshape(weights.shape[0], -1).sum(axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,27 +15,22 @@ from mcucompile.plan.check import check_plan
 from mcucompile.plan.place import make_plan
 from mcucompile.plan.program import Target
 from mcucompile.reference.integer_interpreter import run_int
-
-HOST_FLAGS = (
-    "-std=c99 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -DMCUC_DEBUG "
-    "-Wall -Wextra -Wconversion -Wshadow -pedantic -Werror"
-).split()
+from tests.support.machines import HOST, Machine
 
 _CASE = """
-static void run_{name}(FILE *in, FILE *out, int samples) {{
-    int8_t *arena = malloc({NAME}_ARENA_SIZE);
+static void run_{name}(int samples) {{
+    int8_t *arena = allocate({NAME}_ARENA_SIZE);
     {name}_context ctx;
     {name}_init(&ctx, arena);
     for (int s = 0; s < samples; s++) {{
         memset(arena, 0x55, {NAME}_ARENA_SIZE);
         for (int i = 0; i < {NAME}_INPUTS; i++)
-            if (fread({name}_input(&ctx, i), (size_t){name}_info.inputs[i].size, 1, in) != 1)
-                exit(2);
+            read_input({name}_input(&ctx, i), (size_t){name}_info.inputs[i].size);
         {name}_run(&ctx);
         for (int i = 0; i < {NAME}_OUTPUTS; i++)
-            fwrite({name}_output(&ctx, i), (size_t){name}_info.outputs[i].size, 1, out);
+            write_output({name}_output(&ctx, i), (size_t){name}_info.outputs[i].size);
     }}
-    free(arena);
+    release(0);
 }}
 """
 
@@ -52,53 +46,46 @@ def random_inputs(graph: Graph, samples: int, rng: np.random.Generator) -> list[
     return arrays
 
 
-def check_graphs(graphs: Sequence[Graph], samples: int = 2, seed: int = 0) -> None:
+def check_graphs(
+    graphs: Sequence[Graph], samples: int = 2, seed: int = 0, machine: Machine = HOST
+) -> None:
     """Assert that the C code of each quantized graph gives the integer reference's bytes.
 
-    All graphs are compiled into one host program with address and undefined-behaviour sanitizers.
+    All graphs are compiled into one program for `machine`, each with functions of its own: what
+    the C compiler can know of a kernel's parameters it knows.
     """
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        mains = ["#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n"]
+        mains = ['#include <string.h>\n#include "program.h"\n']
         calls, inputs, expected = [], [], []
         for i, graph in enumerate(graphs):
             name = f"case{i}"
-            _write_case(graph, name, root)
+            _write_case(graph, name, root, machine.target)
             mains.append(f'#include "{name}.h"\n' + _CASE.format(name=name, NAME=name.upper()))
-            calls.append(f"    run_{name}(in, out, {samples});\n")
+            calls.append(f"    run_{name}({samples});\n")
             arrays = random_inputs(graph, samples, rng)
             outputs = run_int(graph, arrays)
             for s in range(samples):
                 inputs.append(b"".join(a[s].tobytes() for a in arrays))
                 expected.append(b"".join(y[s].tobytes() for y in outputs))
-        body = "".join(calls)
-        mains.append(
-            'int main(void) {\n    FILE *in = fopen("in.bin", "rb");\n'
-            '    FILE *out = fopen("out.bin", "wb");\n' + body + "    return fclose(out);\n}\n"
-        )
+        mains.append("\nvoid test(void) {\n" + "".join(calls) + "}\n")
         (root / "main.c").write_text("".join(mains))
         (root / "in.bin").write_bytes(b"".join(inputs))
-        _build_and_run(root)
+        machine.build(root, sorted(root.glob("*.c")), root)
+        said = machine.run(root)
+        assert not said, said
         got = (root / "out.bin").read_bytes()
     _compare(graphs, samples, expected, got)
 
 
-def _write_case(graph: Graph, name: str, root: Path) -> None:
-    plan = make_plan(lower(graph, Target()))
+def _write_case(graph: Graph, name: str, root: Path, target: Target) -> None:
+    plan = make_plan(lower(graph, target))
     check_plan(plan)
     for path, text in emit(graph, plan, EmitOptions(name)).items():
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-
-
-def _build_and_run(root: Path) -> None:
-    sources = sorted(p.name for p in root.glob("*.c"))
-    commands = (["gcc", *HOST_FLAGS, "-I.", *sources, "-o", "cases"], ["./cases"])
-    for command in commands:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-500:]
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
 
 
 def _compare(graphs: Sequence[Graph], samples: int, expected: list[bytes], got: bytes) -> None:

@@ -19,7 +19,8 @@ from mcucompile.ir import Graph
 from mcucompile.lower import lower
 from mcucompile.plan.program import Const, KernelCall, Target
 from mcucompile.reference.integer_interpreter import run_int
-from tests.support.ckit import HOST_FLAGS, random_inputs
+from tests.support.ckit import random_inputs
+from tests.support.machines import HOST_FLAGS
 
 
 @dataclass(frozen=True)

@@ -304,7 +304,7 @@ def test_asymmetric_weights_of_the_model_become_symmetric() -> None:
 
 def test_sums_that_may_leave_32_bits_are_refused() -> None:
     graph = dense(np.ones((1, 6)), np.zeros(1))
-    with pytest.raises(QuantizationError, match="MC206"):
+    with pytest.raises(QuantizationError, match="MC201"):
         quantize(graph, {"x": (-1.0, 1.0), "y": (-1e-12, 1e-12)})
 
 

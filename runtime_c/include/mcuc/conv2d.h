@@ -10,8 +10,8 @@
  * aliasing       none
  * scratch        16 * ceil(kh * kw * cin / groups / 2) bytes: the windows of 4 pixels
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          MAC per instruction (Cortex-M4): 1.16 for 3x3 from 64 to 64 channels, 1.0 from 16
- *                to 16, 0.57 from 3 to 8 with stride 2; 0.81 for 1x1 from 16 to 32 with stride 2
+ * speed          MAC per instruction (Cortex-M4): 1.15 for 3x3 from 64 to 64 channels, 1.0 from 16
+ *                to 16, 0.58 from 3 to 8 with stride 2; 0.80 for 1x1 from 16 to 32 with stride 2
  *
  * mcuc_conv2d_s8 is for layers with shift 0, no clamp and not wide; mcuc_conv2d_any_s8 for all.
  */

@@ -110,7 +110,6 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w,
                                            int32_t n, int32_t wide, int32_t both, int8_t *o,
                                            int32_t pitch, mcuc_rescale rescale) {
     MCUC_OPAQUE(x);
-    MCUC_OPAQUE(w);
     int32_t s0 = (int32_t)w[0], s1 = s0, s2 = s0, s3 = s0;
     int32_t t0 = (int32_t)w[1], t1 = t0, t2 = t0, t3 = t0;
     w += 2;
@@ -121,6 +120,8 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w,
         }
         x += 8 * n;
         w += 8;
+        MCUC_OPAQUE(x);
+        MCUC_OPAQUE(w);
     }
     if (words & 4) {
 #pragma GCC unroll 4
@@ -130,9 +131,14 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w,
         x += 4 * n;
         w += 4;
     }
-    for (int32_t i = words & 3; i > 0; i--) {
+    if (words & 2) {
         MCUC_GEMM_STEP(x, w);
-        x += n;
+        MCUC_GEMM_STEP(x + n, w + 1);
+        x += 2 * n;
+        w += 2;
+    }
+    if (words & 1) {
+        MCUC_GEMM_STEP(x, w);
         w++;
     }
     const int32_t m0 = (int32_t)w[0], m1 = (int32_t)w[1];

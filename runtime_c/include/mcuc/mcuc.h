@@ -31,9 +31,9 @@
 /* Makes the C compiler forget what it knows about memory: values it had loaded are loaded again. */
 #define MCUC_FORGET_MEMORY() __asm__ volatile("" ::: "memory")
 
-/* Hides what the C compiler knows about a variable: it would compute every address of an unrolled
- * loop beforehand, and keep them on the stack. */
-#define MCUC_OPAQUE(variable) __asm__("" : "+r"(variable))
+/* Hides what the C compiler knows about a pointer: of the accesses of an unrolled loop it would
+ * compute every address beforehand, and keep them on the stack. */
+#define MCUC_OPAQUE(pointer) __asm__ volatile("" : "+r"(pointer))
 
 /* Host debug builds check what the compiler guarantees. */
 #ifdef MCUC_DEBUG

@@ -28,6 +28,8 @@ MCUC_ASM1(mcuc_even8, "sxtb16 %0, %1")
 MCUC_ASM1(mcuc_odd8, "sxtb16 %0, %1, ror #8")
 MCUC_ASM2(mcuc_pack_lo, "pkhbt %0, %1, %2, lsl #16")
 MCUC_ASM2(mcuc_pack_hi, "pkhtb %0, %2, %1, asr #16")
+MCUC_ASM2(mcuc_add16x2, "sadd16 %0, %1, %2")
+MCUC_ASM2(mcuc_sub16x2, "ssub16 %0, %1, %2")
 MCUC_ASM_MAC(mcuc_smlad, "smlad")
 MCUC_ASM_MAC(mcuc_smlad_wrap, "smlad")
 MCUC_ASM_MAC(mcuc_smlabb, "smlabb")
@@ -46,6 +48,12 @@ MCUC_KERNEL void mcuc_load_pair(const uint32_t *p, uint32_t *first, uint32_t *se
     __asm__("ldrd %0, %1, %2"
             : "=r"(*first), "=r"(*second)
             : "Uv"(*(const mcuc_pair *)(const void *)p));
+}
+
+MCUC_KERNEL void mcuc_store_pair(uint32_t *p, uint32_t first, uint32_t second) {
+    __asm__("strd %1, %2, %0"
+            : "=Uv"(*(mcuc_pair *)(void *)p)
+            : "r"(first), "r"(second));
 }
 
 MCUC_KERNEL int32_t mcuc_lo16(uint32_t v) {

@@ -9,6 +9,12 @@ MCUC_KERNEL void mcuc_load_pair(const uint32_t *p, uint32_t *first, uint32_t *se
     *second = p[1];
 }
 
+/* Two words to neighbouring places (STRD). */
+MCUC_KERNEL void mcuc_store_pair(uint32_t *p, uint32_t first, uint32_t second) {
+    p[0] = first;
+    p[1] = second;
+}
+
 /* Low and high lane, sign-extended. */
 MCUC_KERNEL int32_t mcuc_lo16(uint32_t v) {
     return (int16_t)(v & 0xFFFFu);
@@ -40,6 +46,15 @@ MCUC_KERNEL uint32_t mcuc_pack_lo(uint32_t a, uint32_t b) {
 
 MCUC_KERNEL uint32_t mcuc_pack_hi(uint32_t a, uint32_t b) {
     return (a >> 16) | (b & 0xFFFF0000u);
+}
+
+/* Sums and differences of lanes, modulo 2^16 (SADD16, SSUB16). */
+MCUC_KERNEL uint32_t mcuc_add16x2(uint32_t a, uint32_t b) {
+    return mcuc_pack16(mcuc_lo16(a) + mcuc_lo16(b), mcuc_hi16(a) + mcuc_hi16(b));
+}
+
+MCUC_KERNEL uint32_t mcuc_sub16x2(uint32_t a, uint32_t b) {
+    return mcuc_pack16(mcuc_lo16(a) - mcuc_lo16(b), mcuc_hi16(a) - mcuc_hi16(b));
 }
 
 /* acc + a.lo*b.lo + a.hi*b.hi (SMLAD). */

@@ -1,0 +1,103 @@
+"""3x3 convolutions with stride 1 as exact integer Winograd F(2x2, 3x3).
+
+Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2015); the method and its weight
+streams are described in `runtime_c/include/mcuc/conv3x3_winograd.h`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcucompile.ir import Array
+from mcucompile.ops import gemm
+from mcucompile.ops.conv_geometry import Geometry
+from mcucompile.plan.program import Const, KernelCall, Target
+from mcucompile.quant.numbers import INT32_LIMIT
+
+TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+ROW_ORDER = (1, 2, 0, 3)  # of the positions of a column; the sums of the last row are subtracted
+ROW_SIGNS = np.array([1, 1, 1, -1])
+
+
+def winograd_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall | None:
+    """The Winograd kernel for `layer`; None where it cannot compute it or does not pay."""
+    if not is_possible(layer, g) or not _pays(layer, g, target):
+        return None
+    params: dict[str, int | Const] = {
+        "in_h": g.in_h,
+        "in_w": g.in_w,
+        "cin": g.cin,
+        "out_w": g.out_w,
+        "cout": g.cout,
+        "top": g.top,
+        "left": g.left,
+        "in_zp": layer.x.q.zero_point,
+        "weights": Const("weights", pack(layer)),
+    }
+    plain = "" if layer.is_plain else "_any"
+    return layer.call(
+        f"mcuc_conv3x3_winograd{plain}_s8",
+        "mcuc/conv3x3_winograd.h",
+        params,
+        (g.in_h, g.out_h),
+        scratch=scratch_bytes(g),
+        why="3x3, stride 1: 16 instead of 36 products per tile of 2x2 (Winograd)",
+    )
+
+
+def is_possible(layer: gemm.Layer, g: Geometry) -> bool:
+    """Is the layer a dense 3x3 convolution with stride 1 whose sums stay within 30 bits?
+
+    The kernel computes modulo 2^32 and gets four times the sum of products: within int32 if the sum
+    is below 2^29.
+    """
+    window = (g.kh, g.kw, g.sh, g.sw, g.dh, g.dw) == (3, 3, 1, 1, 1, 1)
+    products = layer.bound - np.abs(layer.bias)
+    return window and layer.groups == 1 and 4 * int(products.max()) < INT32_LIMIT
+
+
+def transformed(weights: Array) -> Array:
+    """(2G) w (2G)' of weights (O, 3, 3, C): int64 (O, 4, 4, C), within +-9 * 128."""
+    return np.einsum("iy,kx,oyxc->oikc", TWICE_G, TWICE_G, weights.astype(np.int64))
+
+
+def pack(layer: gemm.Layer) -> Array:
+    """The weight streams, uint32: per pair of channels, 16 positions, biases, multipliers."""
+    columns = transformed(layer.weights)[:, ROW_ORDER].transpose(0, 2, 1, 3)
+    columns = columns * ROW_SIGNS[:, None]  # (O, column, row, C)
+    channels, depth = columns.shape[0], columns.shape[-1]
+    columns = _padded(_padded(columns, 0, 2), 3, 4)
+    fours = columns.reshape(-1, 2, 16, -(-depth // 4), 2, 2)  # pair, channel, position, 4q, hi, odd
+    lanes = fours.transpose(0, 2, 3, 5, 1, 4).reshape(len(fours), -1, 2) & 0xFFFF
+    words = lanes[..., 0] | lanes[..., 1] << 16
+    ends = [_padded(v.astype(np.int64), 0, 2).reshape(-1, 2) for v in (layer.bias, layer.m)]
+    assert len(ends[0]) == -(-channels // 2)
+    stream = np.concatenate([words, *ends], axis=1).reshape(-1)
+    return np.asarray(stream & 0xFFFFFFFF, dtype=np.uint32)
+
+
+def scratch_bytes(g: Geometry) -> int:
+    """Of the transformed inputs of a group of tiles, and of one column of them."""
+    tiles = 4 if g.out_w > 4 else 2
+    return tiles * 64 * _words(g) + 64 * (tiles + 1)
+
+
+def flash_bytes(g: Geometry) -> int:
+    """Of the weight streams."""
+    return -(-g.cout // 2) * (128 * _words(g) + 16)
+
+
+def _words(g: Geometry) -> int:
+    """Words per position: two input channels each, in fours."""
+    return -(-g.cin // 4) * 2
+
+
+def _padded(array: Array, axis: int, multiple: int) -> Array:
+    """`array` with zeros up to a multiple of `multiple` along `axis`."""
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, -array.shape[axis] % multiple)
+    return np.pad(array, widths)
+
+
+def _pays(layer: gemm.Layer, g: Geometry, target: Target) -> bool:
+    return target.optimize == "time"

@@ -1,0 +1,276 @@
+/* mcuc_conv_thin_s8: convolution of few input channels, as first layers are.
+ *
+ * computes       as conv2d.h, for dw == 1 and groups == 1
+ * layout         NHWC; weights: see gemm.h, elements (ky, kx, k) in natural order, each kernel row
+ *                padded to an even number of them
+ * preconditions  the input zero-point is folded into the bias; sums stay within int32, and
+ *                within 2^23 unless `wide`; kh <= MCUC_THIN_ROWS
+ * aliasing       none
+ * scratch        4 * ((kh - 1) * dh + 1) * pitch bytes: a ring of expanded input rows
+ * exactness      equals mcucompile.quant.numbers.Requant on exact sums
+ * speed          MAC per instruction (Cortex-M4): see below
+ *
+ * Each input row is expanded once to int16, between its padding. What a pixel sees of it is then a
+ * run of words, from which the matrix product reads without gathering anything. Runs start `step`
+ * elements apart. If that is odd, every other one would start amid a word; then a row is kept
+ * twice, its copies interleaved word by word, the second one `step` elements ahead:
+ *     word 2j: elements (2j, 2j + 1), word 2j + 1: elements (2j + step, 2j + step + 1)
+ * Word j of two neighbouring pixels then is a pair of words, as it is without copies if step == 2.
+ *
+ * mcuc_conv_thin_s8 is for layers with shift 0, no clamp and not wide; mcuc_conv_thin_any_s8 for
+ * all.
+ */
+#ifndef MCUC_CONV_THIN_H
+#define MCUC_CONV_THIN_H
+
+#include "mcuc/gemm.h"
+
+#define MCUC_THIN_ROWS 16   /* kernel rows at most */
+#define MCUC_THIN_UNROLL 40 /* kernel words that earn code without a loop over kernel rows */
+
+typedef struct {
+    int32_t in_h, in_w, cin;
+    int32_t out_w, cout;
+    int32_t kh, kw, sh, sw, dh;
+    int32_t top, left;
+    int32_t pitch; /* words of an expanded row, copies included */
+    int32_t in_zp;
+    const uint32_t *weights;
+    int32_t wide;
+    int32_t shift, zp, lo, hi;
+} mcuc_conv_thin_s8_params;
+
+typedef mcuc_conv_thin_s8_params mcuc_conv_thin_any_s8_params;
+
+/* Where the words of a tile of pixels lie: word j of pixel 0 at j * copies, pixels 1 and 2 so many
+ * words behind it. */
+typedef struct {
+    int32_t copies, second, third;
+} mcuc_thin_grid;
+
+MCUC_KERNEL mcuc_thin_grid mcuc_thin_grid_of(int32_t step) {
+    mcuc_thin_grid odd = {2, 1, 2 * step}, even = {1, step / 2, step};
+    return step % 2 ? odd : even;
+}
+
+typedef struct {
+    int32_t s0, s1, s2, s3, t0, t1, t2, t3;
+} mcuc_thin_sums;
+
+/* Word w[0] of the weights against the word at x of n pixels. */
+MCUC_KERNEL void mcuc_thin_step(mcuc_thin_sums *s, const uint32_t *x, const uint32_t *w, int32_t n,
+                                mcuc_thin_grid grid, int32_t wide) {
+    uint32_t w1 = w[0], w0 = mcuc_even8(w1), a, b = 0;
+    w1 = wide ? mcuc_odd8(w1) : w1;
+    if (n > 1 && grid.second == 1) {
+        mcuc_load_pair(x, &a, &b);
+    } else {
+        a = x[0];
+    }
+    s->s0 = mcuc_smlad(w0, a, s->s0);
+    s->t0 = mcuc_smlad_wrap(w1, a, s->t0);
+    if (n > 1) {
+        b = grid.second == 1 ? b : x[grid.second];
+        s->s1 = mcuc_smlad(w0, b, s->s1);
+        s->t1 = mcuc_smlad_wrap(w1, b, s->t1);
+    }
+    if (n == 4) {
+        x += grid.third;
+        if (grid.second == 1) {
+            mcuc_load_pair(x, &a, &b);
+        } else {
+            a = x[0];
+        }
+        s->s2 = mcuc_smlad(w0, a, s->s2);
+        s->t2 = mcuc_smlad_wrap(w1, a, s->t2);
+        b = grid.second == 1 ? b : x[grid.second];
+        s->s3 = mcuc_smlad(w0, b, s->s3);
+        s->t3 = mcuc_smlad_wrap(w1, b, s->t3);
+    }
+}
+
+/* One kernel row of `words` words. Returns the weights of the next one. */
+MCUC_KERNEL const uint32_t *mcuc_thin_run(mcuc_thin_sums *s, const uint32_t *x, const uint32_t *w,
+                                          int32_t words, int32_t n, mcuc_thin_grid grid,
+                                          int32_t wide) {
+    MCUC_OPAQUE(x);
+    for (int32_t block = words >> 3; block > 0; block--) {
+#pragma GCC unroll 8
+        for (int32_t i = 0; i < 8; i++) {
+            mcuc_thin_step(s, x + i * grid.copies, w + i, n, grid, wide);
+        }
+        x += 8 * grid.copies;
+        w += 8;
+    }
+    if (words & 4) {
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < 4; i++) {
+            mcuc_thin_step(s, x + i * grid.copies, w + i, n, grid, wide);
+        }
+        x += 4 * grid.copies;
+        w += 4;
+    }
+    if (words & 2) {
+        mcuc_thin_step(s, x, w, n, grid, wide);
+        mcuc_thin_step(s, x + grid.copies, w + 1, n, grid, wide);
+        x += 2 * grid.copies;
+        w += 2;
+    }
+    if (words & 1) {
+        mcuc_thin_step(s, x, w, n, grid, wide);
+        w++;
+    }
+    return w;
+}
+
+/* Two channels of n pixels, `pitch` bytes apart, to o. rows: where the run of the first pixel
+ * starts in each kernel row. Returns the stream of the next pair. */
+MCUC_KERNEL const uint32_t *mcuc_thin_pair(const uint32_t *const *rows, const uint32_t *w,
+                                           int32_t kh, int32_t words, int32_t n,
+                                           mcuc_thin_grid grid, int32_t wide, int32_t both,
+                                           int8_t *o, int32_t pitch, mcuc_rescale rescale) {
+    const int32_t s0 = (int32_t)w[0], t0 = (int32_t)w[1];
+    mcuc_thin_sums s = {s0, s0, s0, s0, t0, t0, t0, t0};
+    w += 2;
+    if (__builtin_constant_p(kh * words) && kh * words <= MCUC_THIN_UNROLL) {
+#pragma GCC unroll 16
+        for (int32_t ky = 0; ky < kh; ky++) {
+            w = mcuc_thin_run(&s, rows[ky], w, words, n, grid, wide);
+        }
+    } else {
+        for (const uint32_t *const *row = rows; row < rows + kh; row++) {
+            w = mcuc_thin_run(&s, *row, w, words, n, grid, wide);
+        }
+    }
+    const int32_t m0 = (int32_t)w[0], m1 = (int32_t)w[1];
+    mcuc_gemm_emit(o, s.s0, s.t0, m0, m1, wide, both, rescale);
+    if (n >= 2) {
+        mcuc_gemm_emit(o + pitch, s.s1, s.t1, m0, m1, wide, both, rescale);
+    }
+    if (n == 4) {
+        mcuc_gemm_emit(o + 2 * pitch, s.s2, s.t2, m0, m1, wide, both, rescale);
+        mcuc_gemm_emit(o + 3 * pitch, s.s3, s.t3, m0, m1, wide, both, rescale);
+    }
+    return w + 2;
+}
+
+/* All channels of n pixels to o; then moves `rows` to the next pixels. */
+MCUC_KERNEL void mcuc_thin_tile(const mcuc_conv_thin_s8_params *p, const uint32_t **rows, int32_t n,
+                                int32_t wide, int8_t *o, mcuc_rescale rescale) {
+    const int32_t step = p->sw * p->cin, words = (p->kw * p->cin + 1) / 2;
+    const mcuc_thin_grid grid = mcuc_thin_grid_of(step);
+    const uint32_t *w = p->weights;
+    for (int32_t c = 0; c < p->cout; c += 2) {
+        int32_t both = p->cout % 2 == 0 || c + 1 < p->cout;
+        w = mcuc_thin_pair(rows, w, p->kh, words, n, grid, wide, both, o + c, p->cout, rescale);
+    }
+    for (int32_t ky = 0; ky < p->kh; ky++) {
+        rows[ky] += n * step * grid.copies / 2;
+    }
+}
+
+/* Elements x[0 .. count) as elements at.. of the copy of a row that starts at d; those below 0 are
+ * not in it. */
+MCUC_KERNEL void mcuc_thin_put(uint32_t *d, int32_t copies, int32_t at, const int8_t *x,
+                               int32_t count) {
+    if (at < 0) {
+        x -= at;
+        count += at;
+        at = 0;
+    }
+    if (count <= 0) {
+        return;
+    }
+    d += (at >> 1) * copies;
+    if (at & 1) {
+        mcuc_store16((char *)d + 2, x[0]);
+        d += copies;
+        x++;
+        count--;
+    }
+    for (int32_t block = count >> 3; block > 0; block--) {
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < 4; i++) {
+            d[i * copies] = mcuc_pack16(x[2 * i], x[2 * i + 1]);
+        }
+        d += 4 * copies;
+        x += 8;
+    }
+    for (int32_t i = (count & 7) >> 1; i > 0; i--) {
+        *d = mcuc_pack16(x[0], x[1]);
+        d += copies;
+        x += 2;
+    }
+    if (count & 1) {
+        mcuc_store16(d, x[0]);
+    }
+}
+
+/* The ring: row r of the padded input in slot r % slots. Padding on the left and on the right is
+ * there from the start, and so is that above the input. */
+MCUC_KERNEL void mcuc_thin_fill(const mcuc_conv_thin_s8_params *p, const mcuc_src *in, int32_t r,
+                                uint32_t *slot) {
+    const int32_t y = r - p->top, step = p->sw * p->cin, count = p->in_w * p->cin;
+    if (y >= p->in_h) {
+        for (int32_t i = 0; i < p->pitch; i++) {
+            slot[i] = mcuc_pack16(p->in_zp, p->in_zp);
+        }
+    } else if (y >= 0) {
+        const int8_t *x = mcuc_src_row(in, y);
+        const int32_t copies = mcuc_thin_grid_of(step).copies;
+        mcuc_thin_put(slot, copies, p->left * p->cin, x, count);
+        if (copies == 2) {
+            mcuc_thin_put(slot + 1, copies, p->left * p->cin - step, x, count);
+        }
+    }
+}
+
+MCUC_KERNEL void mcuc_conv_thin_rows(const mcuc_conv_thin_s8_params *p, const mcuc_src *in,
+                                     const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
+                                     int32_t wide, mcuc_rescale rescale) {
+    const int32_t slots = (p->kh - 1) * p->dh + 1, pitch = p->pitch;
+    uint32_t *ring = (uint32_t *)scratch;
+    for (int32_t i = 0; i < slots * pitch; i++) {
+        ring[i] = mcuc_pack16(p->in_zp, p->in_zp);
+    }
+    int32_t have = y0 * p->sh;
+    for (int32_t y = y0; y < y1; y++) {
+        const int32_t first = y * p->sh;
+        for (have = have > first ? have : first; have < first + slots; have++) {
+            mcuc_thin_fill(p, in, have, ring + have % slots * pitch);
+        }
+        const uint32_t *rows[MCUC_THIN_ROWS];
+        for (int32_t ky = 0; ky < p->kh; ky++) {
+            rows[ky] = ring + (first + ky * p->dh) % slots * pitch;
+        }
+        int8_t *o = mcuc_dst_row(out, y);
+        for (int32_t i = p->out_w / 4; i > 0; i--) {
+            mcuc_thin_tile(p, rows, 4, wide, o, rescale);
+            o += 4 * p->cout;
+        }
+        if (p->out_w & 2) {
+            mcuc_thin_tile(p, rows, 2, wide, o, rescale);
+            o += 2 * p->cout;
+        }
+        if (p->out_w & 1) {
+            mcuc_thin_tile(p, rows, 1, wide, o, rescale);
+        }
+    }
+}
+
+MCUC_KERNEL void mcuc_conv_thin_s8(const mcuc_conv_thin_s8_params *p, const mcuc_src *in,
+                                   const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
+    mcuc_conv_thin_rows(p, in, out, y0, y1, scratch, 0, mcuc_rescale_plain(p->zp));
+}
+
+MCUC_KERNEL void mcuc_conv_thin_any_s8(const mcuc_conv_thin_any_s8_params *p, const mcuc_src *in,
+                                       const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
+    mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};
+    if (p->wide) {
+        mcuc_conv_thin_rows(p, in, out, y0, y1, scratch, 1, rescale);
+    } else {
+        mcuc_conv_thin_rows(p, in, out, y0, y1, scratch, 0, rescale);
+    }
+}
+
+#endif
