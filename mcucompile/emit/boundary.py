@@ -12,7 +12,7 @@ from collections import Counter
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import KernelCall, Optimize
 
-COLD_SHARE = 0.02  # layers below this share of the work do not earn code of their own
+COLD_SHARE = 0.005  # layers below this share of the work do not earn code of their own
 
 
 def shared_kernels(plan: Plan, optimize: Optimize) -> list[bool]:
@@ -30,5 +30,5 @@ def shared_kernels(plan: Plan, optimize: Optimize) -> list[bool]:
 
 
 def _work(call: KernelCall) -> int:
-    """A rough count of inner-loop iterations: MACs, or bytes moved."""
-    return max(call.macs, sum(o.size for o in (*call.reads, *call.writes)))
+    """A rough count of instructions: MACs, and what it takes to fetch and store each byte."""
+    return call.macs + 4 * sum(o.size for o in (*call.reads, *call.writes))

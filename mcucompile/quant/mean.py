@@ -1,6 +1,9 @@
-"""The mean of int8 numbers: an int32 sum, then the requantization rule.
+"""The mean of int8 numbers: an int32 sum, then the requantization rule with ties to even.
 
     y = requant(sum - n * zp_x, m(count))
+
+A mean of 2^k numbers is halfway between two integers for one sum in 2^k. Rounding these up would
+shift the mean of the means, and differ from ONNX, which rounds to even.
 
 `n` numbers are summed, and `count` counts, which is more where zeros around the image count too.
 Where the count differs between windows, m(count) = floor((numerator + count / 2) / count): one
@@ -35,7 +38,9 @@ class MeanRule:
         r = self.rule
         m = np.where(count == self.full, r.m[0], (self.numerator + count // 2) // count)
         acc = (total.astype(np.int64) - n * self.operand_zero) << r.shift
-        y = ((acc * m + 2**31) >> 32) + r.zero_point
+        up = (acc * m + 2**31) >> 32
+        is_tie = (acc * m) & (2**32 - 1) == 2**31
+        y = up - (up & is_tie) + r.zero_point
         return np.asarray(np.clip(y, r.lo, r.hi), dtype=np.int8)
 
 

@@ -61,6 +61,16 @@ static void known_values(void) {
     CHECK(mcuc_mul_round(INT32_MIN, INT32_MAX, 7), 7 - 1073741823);
     CHECK(mcuc_mul_round(INT32_MAX, INT32_MAX, -7), -7 + 1073741823);
 
+    /* One half rounds to even. */
+    CHECK(mcuc_mul_round_even(1, INT32_MIN, 5), 5);
+    CHECK(mcuc_mul_round_even(-1, INT32_MIN, 5), 5);
+    CHECK(mcuc_mul_round_even(3, INT32_MIN, 5), 3);
+    CHECK(mcuc_mul_round_even(2, 0x40000000, 0), 0);
+    CHECK(mcuc_mul_round_even(6, 0x40000000, 0), 2);
+    CHECK(mcuc_mul_round_even(-6, 0x40000000, 0), -2);
+    CHECK(mcuc_mul_round_even(7, 0x40000000, 0), 2);
+    CHECK(mcuc_mul_round_even(-7, 0x40000000, 0), -2);
+
     CHECK(mcuc_sat8(127), 127);
     CHECK(mcuc_sat8(128), 127);
     CHECK(mcuc_sat8(INT32_MAX), 127);

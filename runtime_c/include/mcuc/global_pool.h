@@ -1,6 +1,6 @@
 /* mcuc_global_average_s8, mcuc_global_max_s8: the mean or the largest number of an image.
  *
- * computes       per channel: requant(sum - zero), or clamp(largest)
+ * computes       per channel: requant(sum - zero), ties to even, or clamp(largest)
  * layout         `height` rows of `width` pixels of `channels` bytes; the result is one pixel
  * preconditions  255 * height * width << shift is within int32; zero = height * width * zp_in
  * aliasing       the output may take the place of the input
@@ -87,7 +87,8 @@ MCUC_KERNEL void mcuc_global_average_s8(const mcuc_global_average_s8_params *p, 
         mcuc_global_average_row(p, mcuc_src_row(in, y), sum);
     }
     for (int32_t c = 0; c < p->channels; c++) {
-        out->base[c] = mcuc_requant(sum[c], p->m, p->shift, p->zp, p->lo, p->hi);
+        const int32_t scaled = sum[c] * (int32_t)(1u << p->shift);
+        out->base[c] = mcuc_clamp8(mcuc_mul_round_even(scaled, p->m, p->zp), p->lo, p->hi);
     }
 }
 

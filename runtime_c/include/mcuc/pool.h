@@ -204,7 +204,7 @@ MCUC_KERNEL mcuc_sums mcuc_average_sums(const mcuc_window *w, const int8_t *x, m
 }
 
 MCUC_KERNEL int32_t mcuc_average_scale(const mcuc_pool_s8_params *p, int32_t sum, int32_t m) {
-    return mcuc_sat8(mcuc_mul_round(sum * (int32_t)(1u << p->shift), m, p->zp));
+    return mcuc_sat8(mcuc_mul_round_even(sum * (int32_t)(1u << p->shift), m, p->zp));
 }
 
 /* Four channels from `c` on. The sums start at -zero = -n * zp_in: no number less its zero-point
@@ -243,7 +243,7 @@ MCUC_KERNEL void mcuc_average_pixel(const mcuc_pool_s8_params *p, const mcuc_win
     } else {
         for (int32_t c = 0; c < p->channels; c++) {
             const int32_t sum = mcuc_average_byte(w, c) - zero;
-            o[c] = mcuc_requant(sum, m, p->shift, p->zp, p->lo, p->hi);
+            o[c] = mcuc_clamp8(mcuc_average_scale(p, sum, m), p->lo, p->hi);
         }
     }
 }

@@ -55,6 +55,14 @@ MCUC_KERNEL int mcuc_is_aligned(const void *p) {
     return ((uintptr_t)p & 3u) == 0;
 }
 
+/* add + a*b / 2^32, rounded to the nearest integer and from one half to the even one. Means of 2^k
+ * numbers are often halfway between two integers, and always rounding up would shift them. */
+MCUC_KERNEL int32_t mcuc_mul_round_even(int32_t a, int32_t b, int32_t add) {
+    int32_t up = mcuc_mul_round(a, b, 0);
+    int32_t is_tie = (uint32_t)a * (uint32_t)b == 0x80000000u;
+    return add + up - (up & is_tie);
+}
+
 /* The requantization rule: clamp(zp + floor(((acc << shift) * m + 2^31) / 2^32)).
  * The compiler proved that acc << shift stays within int32. */
 MCUC_KERNEL int8_t mcuc_requant(int32_t acc, int32_t m, int32_t shift, int32_t zp, int32_t lo,
