@@ -133,7 +133,7 @@ class Board:
 
     def target(self, optimize: Optimize = "balanced") -> Target:
         """What lowering needs to know of this board."""
-        return Target(self.core, self.dsp, optimize)
+        return Target(self.core, self.dsp, optimize, self.flash_bytes)
 
     def with_limits(self, ram: int | None = None, flash: int | None = None) -> Board:
         """This board with limits in bytes in place of its own sizes (None: the board's own)."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -72,7 +72,8 @@ def compile_model(
     graph = legalize(quantize(graph, ranges))
 
     progress("plan")
-    program = lower(graph, board.target(options.optimize))
+    target = replace(board.target(options.optimize), winograd=options.winograd)
+    program = lower(graph, target)
     plan = make_plan(program, keep_input=options.keep_input)
     check_plan(plan)
 

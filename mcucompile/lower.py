@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mcucompile.errors import InternalError
 from mcucompile.ir import Graph
 from mcucompile.plan.program import KernelCall, Program, Target
+
+CODE_RESERVE = 48 * 1024  # bytes of flash for the code of a large model
 
 
 def lower(graph: Graph, target: Target) -> Program:
     """The program that computes the quantized `graph`, in its topological order.
 
-    Views become aliases; every other operator chooses its kernel. Raises QuantizationError where
+    Views become aliases; every other operator chooses its kernel, and may spend the flash that
+    those before it left beyond the graph's own constants. Raises QuantizationError where
     an operator's integers cannot keep the number contract.
     """
     calls: list[KernelCall] = []
     aliases: dict[str, str] = {}
+    constants = {v.name: v.data.nbytes for v in graph.values() if v.data is not None}
+    if target.flash is not None:
+        target = replace(target, flash=target.flash - CODE_RESERVE - sum(constants.values()))
     for op in graph.ops():
         operands, results = graph.operands(op), graph.results(op)
         if op.is_view:
@@ -25,5 +33,9 @@ def lower(graph: Graph, target: Target) -> Program:
         if [o.value for o in call.writes] != [v.name for v in results]:
             raise InternalError(f"lowering of {op.name} does not write the operator's results")
         calls.append(call)
+        if target.flash is not None:
+            spent = sum(c.data.nbytes for c in call.consts)
+            own = sum(constants.pop(v.name, 0) for v in operands)
+            target = replace(target, flash=target.flash - max(0, spent - own))
     values = {v.name: v for v in graph.values()}
     return Program(tuple(calls), values, aliases, graph.inputs, graph.outputs)

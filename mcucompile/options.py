@@ -29,6 +29,7 @@ class CompileOptions:
     the model file's name. calibration: None calibrates a float model with synthetic data.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
+    winograd: use Winograd convolutions wherever possible, never, or (None) where they pay.
     """
 
     board: str
@@ -41,3 +42,4 @@ class CompileOptions:
     input_layout: Literal["", "nhwc", "nchw"] = ""
     dims: Mapping[str, int] = field(default_factory=dict)
     keep_input: bool = False
+    winograd: bool | None = None

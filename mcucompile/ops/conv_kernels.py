@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
+from mcucompile.ops.conv_thin import is_thin, thin_call
 from mcucompile.ops.conv_winograd import winograd_call
 from mcucompile.ops.dense import conv1x1_call, dense_call
 from mcucompile.ops.depthwise import depthwise_call
@@ -19,7 +20,12 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelC
         return conv1x1_call(layer, "1x1: a matrix product, pixel by pixel")
     if layer.groups == g.cin == g.cout and g.cin > 1:
         return depthwise_call(layer, g)
-    return winograd_call(layer, g, target) or _conv2d(layer, g)
+    winograd = winograd_call(layer, g, target)
+    if winograd is not None:
+        return winograd
+    if is_thin(layer, g, target):
+        return thin_call(layer, g, target)
+    return _conv2d(layer, g)
 
 
 def _conv2d(layer: gemm.Layer, g: Geometry) -> KernelCall:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mcucompile.ir import Array
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
-from mcucompile.plan.program import Const, KernelCall
+from mcucompile.plan.program import Const, KernelCall, Target
 
 MAX_ROWS = 16  # MCUC_THIN_ROWS
+MAX_RING = 8192  # bytes of scratch at most
+MAX_PAIRS = 4096  # bytes of scratch that are worth one instruction of eight
 
 
-def is_thin(layer: gemm.Layer, g: Geometry) -> bool:
-    """Does `mcuc/conv_thin.h` compute the layer, and better than gathering windows would?"""
-    return g.cin % 4 != 0 and layer.groups == 1 and g.dw == 1 and g.kh <= MAX_ROWS
+def is_thin(layer: gemm.Layer, g: Geometry, target: Target) -> bool:
+    """Does `mcuc/conv_thin.h` compute the layer, and is there memory for its rows?
+
+    Where pixels are whole words, gathering windows costs no more than expanding rows.
+    """
+    runs = g.cin % 4 != 0 and layer.groups == 1 and g.dw == 1 and g.kh <= MAX_ROWS
+    return runs and _rows(g, target).ring_bytes(g) <= MAX_RING
 
 
-def thin_call(layer: gemm.Layer, g: Geometry) -> KernelCall:
+def thin_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
     """The call for the convolution `layer`, for which `is_thin` holds."""
     wide = gemm.is_wide(layer)
-    pitch = _pitch(g)
+    rows = _rows(g, target)
     params: dict[str, int | Const] = {
         "in_h": g.in_h,
         "in_w": g.in_w,
@@ -34,7 +42,9 @@ def thin_call(layer: gemm.Layer, g: Geometry) -> KernelCall:
         "dh": g.dh,
         "top": g.top,
         "left": g.left,
-        "pitch": pitch,
+        "copies": rows.copies,
+        "lead": rows.lead,
+        "pitch": rows.pitch,
         "in_zp": layer.x.q.zero_point,
         "weights": Const("weights", gemm.pack_pairs(layer, _row_order(g))),
         "wide": int(wide),
@@ -44,17 +54,34 @@ def thin_call(layer: gemm.Layer, g: Geometry) -> KernelCall:
         "mcuc/conv_thin.h",
         params,
         (g.in_h, g.out_h),
-        scratch=4 * ((g.kh - 1) * g.dh + 1) * pitch,
+        scratch=rows.ring_bytes(g),
         why=f"{g.cin} channels in: windows are runs of rows expanded once",
     )
 
 
-def _pitch(g: Geometry) -> int:
-    """Words of an expanded row: what windows see of it, and the input."""
+@dataclass(frozen=True)
+class _Rows:
+    """Expanded rows: how many copies, words written before each, words of each in all."""
+
+    copies: int
+    lead: int
+    pitch: int
+
+    def ring_bytes(self, g: Geometry) -> int:
+        return 4 * ((g.kh - 1) * g.dh + 1) * self.pitch
+
+
+def _rows(g: Geometry, target: Target) -> _Rows:
+    """Expanded rows for the layer; see conv_thin.h for when they have copies."""
     step, run = g.sw * g.cin, (g.kw * g.cin + 1) // 2 * 2
-    written = (g.left + g.in_w) * g.cin
-    elements = max((g.out_w - 1) * step + run, written)
-    return (elements + 1) // 2 * (2 if step % 2 else 1)
+    seen, written = (g.out_w - 1) * step + run, (g.left + g.in_w) * g.cin
+    words = (max(seen, written) + 1) // 2
+    if step % 2:
+        return _Rows(2, 0, 2 * words)
+    pairs = _Rows(2, step, step + 2 * words)
+    if step > 2 and target.optimize != "ram" and pairs.ring_bytes(g) <= MAX_PAIRS:
+        return pairs
+    return _Rows(1, 0, words)
 
 
 def _row_order(g: Geometry) -> Array:

@@ -6,17 +6,26 @@ streams are described in `runtime_c/include/mcuc/conv3x3_winograd.h`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mcucompile.ir import Array
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
-from mcucompile.plan.program import Const, KernelCall, Target
+from mcucompile.plan.program import Const, KernelCall, Optimize, Target
 from mcucompile.quant.numbers import INT32_LIMIT
 
 TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 ROW_ORDER = (1, 2, 0, 3)  # of the positions of a column; the sums of the last row are subtracted
 ROW_SIGNS = np.array([1, 1, 1, -1])
+MOST_CHANNELS_FOR_FOUR = 64  # input channels, for four tiles together: 9 KB of scratch
+CODE_BYTES = 2000  # of the kernel, for one layer
+PRICE: dict[Optimize, float] = {  # instructions that a byte of flash has to save
+    "time": 0.0,
+    "balanced": 500.0,
+    "ram": math.inf,
+}
 
 
 def winograd_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall | None:
@@ -32,6 +41,7 @@ def winograd_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall 
         "top": g.top,
         "left": g.left,
         "in_zp": layer.x.q.zero_point,
+        "tiles": _tiles(g),
         "weights": Const("weights", pack(layer)),
     }
     plain = "" if layer.is_plain else "_any"
@@ -58,7 +68,8 @@ def is_possible(layer: gemm.Layer, g: Geometry) -> bool:
 
 def transformed(weights: Array) -> Array:
     """(2G) w (2G)' of weights (O, 3, 3, C): int64 (O, 4, 4, C), within +-9 * 128."""
-    return np.einsum("iy,kx,oyxc->oikc", TWICE_G, TWICE_G, weights.astype(np.int64))
+    w = weights.astype(np.int64)
+    return np.asarray(np.einsum("iy,kx,oyxc->oikc", TWICE_G, TWICE_G, w))
 
 
 def pack(layer: gemm.Layer) -> Array:
@@ -77,9 +88,10 @@ def pack(layer: gemm.Layer) -> Array:
 
 
 def scratch_bytes(g: Geometry) -> int:
-    """Of the transformed inputs of a group of tiles, and of one column of them."""
-    tiles = 4 if g.out_w > 4 else 2
-    return tiles * 64 * _words(g) + 64 * (tiles + 1)
+    """Of the transformed inputs of a group of tiles, four channels of them half-way, and a row of
+    padding."""
+    tiles = _tiles(g)
+    return tiles * 64 * _words(g) + 64 * (tiles + 1) + g.in_w * g.cin
 
 
 def flash_bytes(g: Geometry) -> int:
@@ -99,5 +111,38 @@ def _padded(array: Array, axis: int, multiple: int) -> Array:
     return np.pad(array, widths)
 
 
+def _tiles(g: Geometry) -> int:
+    """Tiles computed together: four, unless two are enough or four take much scratch."""
+    return 4 if g.out_w > 4 and g.cin <= MOST_CHANNELS_FOR_FOUR else 2
+
+
 def _pays(layer: gemm.Layer, g: Geometry, target: Target) -> bool:
-    return target.optimize == "time"
+    """Is it faster, by enough for the flash it takes, and is there so much flash?"""
+    if target.winograd is not None:
+        return target.winograd
+    extra = flash_bytes(g) - layer.weights.size + CODE_BYTES
+    saved = direct_instructions(g) - winograd_instructions(g)
+    has_room = target.flash is None or extra <= target.flash
+    return has_room and saved > max(0, extra) * PRICE[target.optimize]
+
+
+def winograd_instructions(g: Geometry) -> float:
+    """An estimate of executed Cortex-M4 instructions, within some 10 %."""
+    columns = -(-g.out_w // 2)
+    fours, rest = (columns // 4, columns % 4) if _tiles(g) == 4 else (0, columns)
+    groups = {4: fours + (rest == 3), 2: 0 if rest == 3 else -(-rest // 2)}
+    fetch = 36 if g.cin % 4 == 0 else 330
+    total = 0.0
+    for tiles, count in groups.items():
+        inputs = -(-g.cin // 4) * (fetch * (2 * tiles + 2) + 80 * tiles + 60)
+        outputs = -(-g.cout // 2) * (_words(g) * (44 * tiles + 16) + 95 * tiles + 20)
+        total += count * (inputs + outputs)
+    return total * -(-g.out_h // 2)
+
+
+def direct_instructions(g: Geometry) -> float:
+    """The same for the direct kernels."""
+    elements = 9 * g.cin
+    gather = elements * (14 if g.cin % 4 == 0 else 5)  # or expanded once, by conv_thin.h
+    each = gather + -(-g.cout // 2) * (-(-elements // 2) * 12.2 + 60)
+    return each * g.out_h * (g.out_w // 4 + 0.35 * (g.out_w % 4 > 0) + 0.1 * (g.out_w % 4))

@@ -8,25 +8,31 @@ from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
 from mcucompile.plan.program import Const, KernelCall
 
-FAST_WINDOWS = frozenset(  # height, width and horizontal stride that have a kernel of their own
-    [(k, k, s) for k in (3, 5, 7) for s in (1, 2)] + [(1, k, 1) for k in (3, 5, 7, 9, 10, 15)]
-)
-BLOCK = 4  # output pixels that a fast kernel computes together
+# For each height, width and horizontal stride of a window that has kernels of its own: how many
+# output rows they compute at a time, the most first.
+STEPS: dict[tuple[int, int, int], tuple[int, ...]] = {
+    (3, 3, 1): (6, 4, 2),
+    (3, 3, 2): (3, 2),
+    (5, 5, 1): (2,),
+    (5, 5, 2): (1,),
+    (7, 7, 1): (2,),
+    (7, 7, 2): (1,),
+} | {(1, k, 1): (1,) for k in (3, 5, 7, 9, 10, 15)}
+AMPLE = 1536  # bytes of scratch; more rows at a time are not worth more than this
 CHANNELS = 4  # channels that are expanded together
 
 
 def depthwise_call(layer: gemm.Layer, g: Geometry) -> KernelCall:
     """The kernel for the depthwise convolution `layer`."""
-    fast = (g.kh, g.kw, g.sw) in FAST_WINDOWS and (g.dh, g.dw) == (1, 1)
+    fast = (g.kh, g.kw, g.sw) in STEPS and (g.dh, g.dw) == (1, 1)
     return _fast(layer, g) if fast else _any(layer, g)
 
 
 def _fast(layer: gemm.Layer, g: Geometry) -> KernelCall:
     window = f"{g.kh}x{g.kw}s{g.sw}"
-    blocks = -(-g.out_w // BLOCK)
-    seen = (blocks - 1) * BLOCK * g.sw // 2 + (3 * g.sw + g.kw + 1) // 2
-    written = g.left // 2 + (g.left % 2 + g.in_w + 1) // 2
-    pairs = max(seen, written)
+    pairs = _pairs(g)
+    scratch = {step: _fast_scratch(g, pairs, step) for step in STEPS[g.kh, g.kw, g.sw]}
+    step = next((n for n, size in scratch.items() if size <= AMPLE), min(scratch))
     params: dict[str, int | Const] = {
         "in_h": g.in_h,
         "in_w": g.in_w,
@@ -38,16 +44,29 @@ def _fast(layer: gemm.Layer, g: Geometry) -> KernelCall:
         "pairs": pairs,
         **_constants(layer),
     }
-    weight_words = CHANNELS * (2 * g.kh - 1) * (g.kw - 1)
     return layer.call(
-        f"mcuc_depthwise_{window}{'' if layer.is_plain else '_any'}_s8",
+        f"mcuc_depthwise_{window}r{step}{'' if layer.is_plain else '_any'}_s8",
         "mcuc/depthwise.h",
         params,
         (g.in_h, g.out_h),
-        scratch=4 * (CHANNELS * g.kh * pairs + weight_words),
-        in_place=layer.x.shape == layer.y.shape,
+        scratch=scratch[step],
+        in_place=_may_run_in_place(layer, g),
         why=f"depthwise, {window}",
     )
+
+
+def _pairs(g: Geometry) -> int:
+    """Words per expanded row: what words of blocks of 4 pixels, the last one of 1 to 5, reach, and
+    the input."""
+    last = g.out_w if g.out_w < 4 else 4 + g.out_w % 4 if g.out_w % 4 < 2 else g.out_w % 4
+    seen = (g.out_w - last) * g.sw // 2 + ((last - 1) * g.sw + g.kw + 1) // 2
+    written = g.left // 2 + (g.left % 2 + g.in_w + 1) // 2
+    return max(seen, written)
+
+
+def _fast_scratch(g: Geometry, pairs: int, step: int) -> int:
+    slots = (step - 1) * g.sw + g.kh
+    return 4 * CHANNELS * (slots * pairs + g.kh * (g.kw - 1))
 
 
 def _any(layer: gemm.Layer, g: Geometry) -> KernelCall:
@@ -75,9 +94,15 @@ def _any(layer: gemm.Layer, g: Geometry) -> KernelCall:
         params,
         (g.in_h, g.out_h),
         scratch=CHANNELS * (2 * slots * g.dw * lane + 4 * g.kh * (g.kw + 1)),
-        in_place=layer.x.shape == layer.y.shape,
+        in_place=_may_run_in_place(layer, g),
         why="depthwise, any window",
     )
+
+
+def _may_run_in_place(layer: gemm.Layer, g: Geometry) -> bool:
+    """Is each input row expanded before an output row takes its place? Not where the first windows
+    see nothing but padding."""
+    return layer.x.shape == layer.y.shape and g.top <= (g.kh - 1) * g.dh
 
 
 def _lane(g: Geometry) -> int:

@@ -13,11 +13,17 @@ Optimize = Literal["time", "balanced", "ram"]
 
 @dataclass(frozen=True)
 class Target:
-    """What lowering may know of the board: its core, and what to optimize for."""
+    """What lowering may know of the board: its core, and what to optimize for.
+
+    flash: bytes that kernels may spend on faster constants, None for any number.
+    winograd: use Winograd convolutions wherever possible (True), never (False), where they pay.
+    """
 
     core: str = "cortex-m4"
     dsp: bool = True
     optimize: Optimize = "balanced"
+    flash: int | None = None
+    winograd: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,9 @@ static void words_and_rows(void) {
     mcuc_load_pair(words, &first, &second);
     CHECK(first, 0xFFFE2345u);
     CHECK(second, 0x08070605u);
+    mcuc_store_pair(words, 0x11223344u, 0x55667788u);
+    CHECK(words[0], 0x11223344u);
+    CHECK(words[1], 0x55667788u);
     CHECK(mcuc_is_aligned(&words[1]), 1);
     CHECK(mcuc_is_aligned((char *)&words[1] + 2), 0);
 
@@ -173,6 +176,8 @@ static void lanes_of(uint32_t a, uint32_t b) {
     CHECK(mcuc_pack16((int32_t)s16(a, 0), (int32_t)s16(b, 1)), lanes(s16(a, 0), s16(b, 1)));
     CHECK(mcuc_pack_lo(a, b), lanes(s16(a, 0), s16(b, 0)));
     CHECK(mcuc_pack_hi(a, b), lanes(s16(a, 1), s16(b, 1)));
+    CHECK(mcuc_add16x2(a, b), lanes(s16(a, 0) + s16(b, 0), s16(a, 1) + s16(b, 1)));
+    CHECK(mcuc_sub16x2(a, b), lanes(s16(a, 0) - s16(b, 0), s16(a, 1) - s16(b, 1)));
     CHECK(mcuc_even8_add(a, b), lanes(s16(a, 0) + s8(b, 0), s16(a, 1) + s8(b, 2)));
     CHECK(mcuc_odd8_add(a, b), lanes(s16(a, 0) + s8(b, 1), s16(a, 1) + s8(b, 3)));
 }
@@ -193,6 +198,7 @@ static void bytes_of(uint32_t a, uint32_t b, int32_t lo, int32_t hi) {
 static void sums_of(uint32_t a, uint32_t b, int32_t acc) {
     CHECK(mcuc_smlabb(a, b, acc), acc + s16(a, 0) * s16(b, 0));
     CHECK(mcuc_smlatb(a, b, acc), acc + s16(a, 1) * s16(b, 0));
+    CHECK(mcuc_smlatb_from(a, b, acc), acc + s16(a, 1) * s16(b, 0));
     CHECK(mcuc_smlabt(a, b, acc), acc + s16(a, 0) * s16(b, 1));
     CHECK(mcuc_smlatt(a, b, acc), acc + s16(a, 1) * s16(b, 1));
     uint32_t w = mcuc_even8(b);
@@ -202,6 +208,7 @@ static void sums_of(uint32_t a, uint32_t b, int32_t acc) {
     CHECK(mcuc_smlawt((int32_t)b, a, acc), acc + floor_div(s32(b) * s16(a, 1), 1 << 16));
     int64_t wide = (int64_t)a + s16(a, 0) * s16(b, 0) + s16(a, 1) * s16(b, 1);
     CHECK((uint32_t)mcuc_smlad_wrap(a, b, (int32_t)a), wide & 0xFFFFFFFF);
+    CHECK((uint32_t)mcuc_smlad_from(a, b, (int32_t)a), wide & 0xFFFFFFFF);
 }
 
 static void rounding_of(int32_t x, int32_t m, int32_t zp, int32_t shift) {

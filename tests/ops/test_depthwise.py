@@ -91,7 +91,7 @@ def test_flat_windows() -> None:
         depthwise((3, 10, 3), (1, 9), pads=(1, 2, 0, 0), strides=(2, 1)),
     ]
     names = [kernel_call(g).kernel for g in graphs]
-    assert names == [f"mcuc_depthwise_1x{k}s1_s8" for k in (5, 7, 9)]
+    assert names == [f"mcuc_depthwise_1x{k}s1r1_s8" for k in (5, 7, 9)]
     check_graphs(graphs)
 
 
@@ -107,9 +107,9 @@ def test_extreme_numbers() -> None:
 @pytest.mark.parametrize(
     ("kernel", "strides", "dilations", "name"),
     [
-        ((3, 3), (1, 1), (1, 1), "mcuc_depthwise_3x3s1_s8"),
-        ((5, 5), (1, 2), (1, 1), "mcuc_depthwise_5x5s2_s8"),
-        ((7, 7), (2, 2), (1, 1), "mcuc_depthwise_7x7s2_s8"),
+        ((3, 3), (1, 1), (1, 1), "mcuc_depthwise_3x3s1r6_s8"),
+        ((5, 5), (1, 2), (1, 1), "mcuc_depthwise_5x5s2r1_s8"),
+        ((7, 7), (2, 2), (1, 1), "mcuc_depthwise_7x7s2r1_s8"),
         ((3, 3), (1, 1), (2, 2), "mcuc_depthwise_s8"),
         ((3, 3), (3, 3), (1, 1), "mcuc_depthwise_s8"),
         ((3, 5), (1, 1), (1, 1), "mcuc_depthwise_s8"),
@@ -134,6 +134,15 @@ def test_runs_in_place_where_the_shape_stays(
     (read,) = step.reads
     assert read is not None
     assert (read.offset == step.writes[0].offset) is shares
+
+
+def test_windows_of_padding_alone_forbid_writing_in_place() -> None:
+    graphs = [
+        depthwise((6, 1, 2), (1, 3), 1, (2, 2), (4, 0, 2, 3), (3, 1)),
+        depthwise((6, 6, 4), (3, 3), 2, (2, 2), (5, 5, 3, 3)),
+    ]
+    assert [kernel_call(g).in_place for g in graphs] == [(), ()]
+    check_graphs(graphs)
 
 
 def test_a_multiplier_of_channels_is_a_grouped_convolution() -> None:

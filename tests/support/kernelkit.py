@@ -10,11 +10,11 @@ operand that allows it, and row by row on rings.
 from __future__ import annotations
 
 import struct
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from mcucompile import resources
 from mcucompile.ir import Array, Graph
 from mcucompile.lower import lower
-from mcucompile.plan.program import Const, KernelCall, Optimize
+from mcucompile.plan.program import Const, KernelCall
 from mcucompile.reference.integer_interpreter import run_int
 from tests.support.machines import PROGRAM_DIR, Machine
 
@@ -66,14 +66,15 @@ class Rows:
 class Case:
     """A graph of one operator with samples for its inputs: int8 arrays (N, ...).
 
-    name: for people. optimize: for what its kernel is chosen. rows: which rows of operand 0 its
-    kernel reads; None where it cannot be called row by row.
+    name: for people. wishes: fields of the target that decide which kernel is chosen. rows: which
+    rows of operand 0 the operator reads, if it works row by row; its kernel is called so unless it
+    sees other rows.
     """
 
     name: str
     graph: Graph
     inputs: tuple[Array, ...]
-    optimize: Optimize = "balanced"
+    wishes: Mapping[str, Any] = field(default_factory=dict)
     rows: Rows | None = None
 
     @cached_property
@@ -102,13 +103,11 @@ class _Result:
 
 
 class KernelProgram:
-    """A program for one machine that has all kernels which were asked for so far."""
+    """A program for one machine, in the folder `root`, with all kernels that were asked for."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine, root: Path) -> None:
+        self._machine, self._root = machine, root
         self._kernels: dict[str, KernelCall] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="mcucompile-kernels-")
-        self._root = Path(self._folder.name)
 
     def check(self, cases: Sequence[Case]) -> None:
         """Assert that the kernel of each case gives the integer reference's bytes, in every way."""
@@ -130,7 +129,7 @@ class KernelProgram:
         _compare(results, (self._root / "out.bin").read_bytes(), said, self._machine.name)
 
     def _lower(self, case: Case) -> KernelCall:
-        (call,) = lower(case.graph, replace(self._machine.target, optimize=case.optimize)).calls
+        (call,) = lower(case.graph, replace(self._machine.target, **case.wishes)).calls
         return call
 
     def _build(self, calls: Sequence[KernelCall]) -> None:
@@ -167,9 +166,14 @@ def _ways(case: Case, call: KernelCall) -> list[tuple[int, int]]:
     for slot, _ in call.in_place:
         if call.reads[slot].value in case.graph.inputs and _same_as(call)[slot] < 0:
             ways.append((IN_PLACE, slot))
-    if case.rows is not None:
+    if case.rows is not None and rows > 1 and _sees_rows_of_images(case, call):
         ways.append((RING, 0))
     return ways
+
+
+def _sees_rows_of_images(case: Case, call: KernelCall) -> bool:
+    operands = (call.reads[0], call.writes[0])
+    return all(o.rows == case.graph.value(o.value).shape[1] for o in operands)
 
 
 def _same_as(call: KernelCall) -> list[int]:
@@ -214,7 +218,7 @@ def describe(case: Case, call: KernelCall) -> str:
     values = [*case.graph.operands(op), *case.graph.results(op)]
     shapes = ", ".join(f"{v.name} {v.shape} zp {v.q.zero_point}" for v in values)
     numbers = {k: v for k, v in call.params.items() if not isinstance(v, Const)}
-    return f"{op}\n  {shapes}\n  {call.kernel} {numbers} -O {case.optimize}"
+    return f"{op}\n  {shapes}\n  {call.kernel} {numbers} {case.wishes}"
 
 
 def _compare(results: Sequence[_Result], got: bytes, said: str, where: str) -> None:
@@ -237,4 +241,4 @@ def _compare(results: Sequence[_Result], got: bytes, said: str, where: str) -> N
 
 
 def _numbers(*values: int) -> bytes:
-    return struct.pack(f"<{len(values)}i", *values)
+    return struct.pack(f"<{len(values)}I", *(v & 0xFFFFFFFF for v in values))

@@ -6,9 +6,10 @@ accesses are faults.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mcucompile.board import CORES as QEMU_CORES
 from mcucompile.board import Board, load_board
@@ -21,9 +22,13 @@ from tests.support.machines import PROGRAM_DIR, WARNINGS, call, compile_all, fai
 
 @dataclass(frozen=True)
 class Core:
-    """A core with the compiler flags of `board`."""
+    """A core with the compiler flags of `board`.
+
+    wishes: fields of the target that decide which kernels are chosen.
+    """
 
     board: Board
+    wishes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -31,7 +36,7 @@ class Core:
 
     @property
     def target(self) -> Target:
-        return self.board.target()
+        return replace(self.board.target(), **self.wishes)
 
     def build(self, root: Path, sources: Sequence[Path], include: Path) -> None:
         support = support_dir()

@@ -12,10 +12,11 @@
  *
  * Each input row is expanded once to int16, between its padding. What a pixel sees of it is then a
  * run of words, from which the matrix product reads without gathering anything. Runs start `step`
- * elements apart. If that is odd, every other one would start amid a word; then a row is kept
- * twice, its copies interleaved word by word, the second one `step` elements ahead:
+ * elements apart. If that is odd, every other one would start amid a word: then each row has two
+ * copies, interleaved word by word, the second one `step` elements ahead:
  *     word 2j: elements (2j, 2j + 1), word 2j + 1: elements (2j + step, 2j + step + 1)
- * Word j of two neighbouring pixels then is a pair of words, as it is without copies if step == 2.
+ * They have another use, where step is even and there is memory for them: the words of two
+ * neighbouring pixels are a pair that one instruction loads (as they are in one copy if step is 2).
  *
  * mcuc_conv_thin_s8 is for layers with shift 0, no clamp and not wide; mcuc_conv_thin_any_s8 for
  * all.
@@ -33,7 +34,9 @@ typedef struct {
     int32_t out_w, cout;
     int32_t kh, kw, sh, sw, dh;
     int32_t top, left;
-    int32_t pitch; /* words of an expanded row, copies included */
+    int32_t copies; /* of expanded rows: 1 or 2 */
+    int32_t lead;   /* words before an expanded row that are written in vain */
+    int32_t pitch;  /* words of an expanded row with its lead and copies */
     int32_t in_zp;
     const uint32_t *weights;
     int32_t wide;
@@ -48,79 +51,88 @@ typedef struct {
     int32_t copies, second, third;
 } mcuc_thin_grid;
 
-MCUC_KERNEL mcuc_thin_grid mcuc_thin_grid_of(int32_t step) {
-    mcuc_thin_grid odd = {2, 1, 2 * step}, even = {1, step / 2, step};
-    return step % 2 ? odd : even;
+MCUC_KERNEL mcuc_thin_grid mcuc_thin_grid_of(const mcuc_conv_thin_s8_params *p) {
+    const int32_t step = p->sw * p->cin;
+    mcuc_thin_grid one = {1, step / 2, step}, two = {2, 1, 2 * step};
+    return p->copies == 2 ? two : one;
 }
 
 typedef struct {
     int32_t s0, s1, s2, s3, t0, t1, t2, t3;
 } mcuc_thin_sums;
 
+MCUC_KERNEL void mcuc_thin_load(const uint32_t *x, mcuc_thin_grid grid, uint32_t *a, uint32_t *b) {
+    if (grid.second == 1) {
+        mcuc_load_pair(x, a, b);
+    } else {
+        *a = x[0];
+        *b = x[grid.second];
+    }
+}
+
+/* A pixel's word x times the words w0 and w1 of two channels. */
+#define MCUC_THIN_MAC(i, x)                                                                        \
+    do {                                                                                           \
+        s->s##i = first ? mcuc_smlad_from(w0, (x), s->s##i) : mcuc_smlad(w0, (x), s->s##i);        \
+        s->t##i = first ? mcuc_smlad_from(w1, (x), s->t##i) : mcuc_smlad_wrap(w1, (x), s->t##i);   \
+    } while (0)
+
 /* Word w[0] of the weights against the word at x of n pixels. */
 MCUC_KERNEL void mcuc_thin_step(mcuc_thin_sums *s, const uint32_t *x, const uint32_t *w, int32_t n,
-                                mcuc_thin_grid grid, int32_t wide) {
+                                mcuc_thin_grid grid, int32_t wide, int32_t first) {
     uint32_t w1 = w[0], w0 = mcuc_even8(w1), a, b = 0;
     w1 = wide ? mcuc_odd8(w1) : w1;
-    if (n > 1 && grid.second == 1) {
-        mcuc_load_pair(x, &a, &b);
+    if (n > 1) {
+        mcuc_thin_load(x, grid, &a, &b);
     } else {
         a = x[0];
     }
-    s->s0 = mcuc_smlad(w0, a, s->s0);
-    s->t0 = mcuc_smlad_wrap(w1, a, s->t0);
+    MCUC_THIN_MAC(0, a);
     if (n > 1) {
-        b = grid.second == 1 ? b : x[grid.second];
-        s->s1 = mcuc_smlad(w0, b, s->s1);
-        s->t1 = mcuc_smlad_wrap(w1, b, s->t1);
+        MCUC_THIN_MAC(1, b);
     }
     if (n == 4) {
-        x += grid.third;
-        if (grid.second == 1) {
-            mcuc_load_pair(x, &a, &b);
-        } else {
-            a = x[0];
-        }
-        s->s2 = mcuc_smlad(w0, a, s->s2);
-        s->t2 = mcuc_smlad_wrap(w1, a, s->t2);
-        b = grid.second == 1 ? b : x[grid.second];
-        s->s3 = mcuc_smlad(w0, b, s->s3);
-        s->t3 = mcuc_smlad_wrap(w1, b, s->t3);
+        mcuc_thin_load(x + grid.third, grid, &a, &b);
+        MCUC_THIN_MAC(2, a);
+        MCUC_THIN_MAC(3, b);
     }
 }
 
 /* One kernel row of `words` words. Returns the weights of the next one. */
 MCUC_KERNEL const uint32_t *mcuc_thin_run(mcuc_thin_sums *s, const uint32_t *x, const uint32_t *w,
                                           int32_t words, int32_t n, mcuc_thin_grid grid,
-                                          int32_t wide) {
-    MCUC_OPAQUE(x);
+                                          int32_t wide, int32_t first) {
+    const int32_t c = grid.copies;
     for (int32_t block = words >> 3; block > 0; block--) {
 #pragma GCC unroll 8
         for (int32_t i = 0; i < 8; i++) {
-            mcuc_thin_step(s, x + i * grid.copies, w + i, n, grid, wide);
+            MCUC_OPAQUE(x);
+            mcuc_thin_step(s, x + i * c, w + i, n, grid, wide, 0);
         }
-        x += 8 * grid.copies;
+        x += 8 * c;
         w += 8;
     }
+    int32_t i = 0;
     if (words & 4) {
 #pragma GCC unroll 4
-        for (int32_t i = 0; i < 4; i++) {
-            mcuc_thin_step(s, x + i * grid.copies, w + i, n, grid, wide);
+        for (; i < 4; i++) {
+            MCUC_OPAQUE(x);
+            mcuc_thin_step(s, x + i * c, w + i, n, grid, wide, first && i == 0 && words < 8);
         }
-        x += 4 * grid.copies;
-        w += 4;
     }
     if (words & 2) {
-        mcuc_thin_step(s, x, w, n, grid, wide);
-        mcuc_thin_step(s, x + grid.copies, w + 1, n, grid, wide);
-        x += 2 * grid.copies;
-        w += 2;
+        MCUC_OPAQUE(x);
+        mcuc_thin_step(s, x + i * c, w + i, n, grid, wide, first && i == 0 && words < 8);
+        MCUC_OPAQUE(x);
+        mcuc_thin_step(s, x + (i + 1) * c, w + i + 1, n, grid, wide, 0);
+        i += 2;
     }
     if (words & 1) {
-        mcuc_thin_step(s, x, w, n, grid, wide);
-        w++;
+        MCUC_OPAQUE(x);
+        mcuc_thin_step(s, x + i * c, w + i, n, grid, wide, first && i == 0 && words < 8);
+        i++;
     }
-    return w;
+    return w + i;
 }
 
 /* Two channels of n pixels, `pitch` bytes apart, to o. rows: where the run of the first pixel
@@ -135,11 +147,11 @@ MCUC_KERNEL const uint32_t *mcuc_thin_pair(const uint32_t *const *rows, const ui
     if (__builtin_constant_p(kh * words) && kh * words <= MCUC_THIN_UNROLL) {
 #pragma GCC unroll 16
         for (int32_t ky = 0; ky < kh; ky++) {
-            w = mcuc_thin_run(&s, rows[ky], w, words, n, grid, wide);
+            w = mcuc_thin_run(&s, rows[ky], w, words, n, grid, wide, ky == 0);
         }
     } else {
         for (const uint32_t *const *row = rows; row < rows + kh; row++) {
-            w = mcuc_thin_run(&s, *row, w, words, n, grid, wide);
+            w = mcuc_thin_run(&s, *row, w, words, n, grid, wide, 0);
         }
     }
     const int32_t m0 = (int32_t)w[0], m1 = (int32_t)w[1];
@@ -158,7 +170,7 @@ MCUC_KERNEL const uint32_t *mcuc_thin_pair(const uint32_t *const *rows, const ui
 MCUC_KERNEL void mcuc_thin_tile(const mcuc_conv_thin_s8_params *p, const uint32_t **rows, int32_t n,
                                 int32_t wide, int8_t *o, mcuc_rescale rescale) {
     const int32_t step = p->sw * p->cin, words = (p->kw * p->cin + 1) / 2;
-    const mcuc_thin_grid grid = mcuc_thin_grid_of(step);
+    const mcuc_thin_grid grid = mcuc_thin_grid_of(p);
     const uint32_t *w = p->weights;
     for (int32_t c = 0; c < p->cout; c += 2) {
         int32_t both = p->cout % 2 == 0 || c + 1 < p->cout;
@@ -169,10 +181,26 @@ MCUC_KERNEL void mcuc_thin_tile(const mcuc_conv_thin_s8_params *p, const uint32_
     }
 }
 
+/* Two elements as a word at d, and at `twin` words from there unless that is 0. */
+MCUC_KERNEL void mcuc_thin_word(uint32_t *d, int32_t twin, uint32_t v) {
+    d[0] = v;
+    if (twin != 0) {
+        d[twin] = v;
+    }
+}
+
+/* One element as that lane of the word at d. */
+MCUC_KERNEL void mcuc_thin_lane(uint32_t *d, int32_t twin, int32_t lane, int32_t v) {
+    mcuc_store16((char *)d + 2 * lane, v);
+    if (twin != 0) {
+        mcuc_store16((char *)(d + twin) + 2 * lane, v);
+    }
+}
+
 /* Elements x[0 .. count) as elements at.. of the copy of a row that starts at d; those below 0 are
  * not in it. */
-MCUC_KERNEL void mcuc_thin_put(uint32_t *d, int32_t copies, int32_t at, const int8_t *x,
-                               int32_t count) {
+MCUC_KERNEL void mcuc_thin_put(uint32_t *d, int32_t copies, int32_t twin, int32_t at,
+                               const int8_t *x, int32_t count) {
     if (at < 0) {
         x -= at;
         count += at;
@@ -183,31 +211,36 @@ MCUC_KERNEL void mcuc_thin_put(uint32_t *d, int32_t copies, int32_t at, const in
     }
     d += (at >> 1) * copies;
     if (at & 1) {
-        mcuc_store16((char *)d + 2, x[0]);
+        mcuc_thin_lane(d, twin, 1, x[0]);
         d += copies;
         x++;
         count--;
     }
-    for (int32_t block = count >> 3; block > 0; block--) {
-#pragma GCC unroll 4
-        for (int32_t i = 0; i < 4; i++) {
-            d[i * copies] = mcuc_pack16(x[2 * i], x[2 * i + 1]);
+    if (mcuc_is_aligned(x)) {
+        for (int32_t block = count >> 3; block > 0; block--) {
+#pragma GCC unroll 2
+            for (int32_t i = 0; i < 2; i++) {
+                uint32_t v = mcuc_load32(x + 4 * i), even = mcuc_even8(v), odd = mcuc_odd8(v);
+                mcuc_thin_word(d + 2 * i * copies, twin, mcuc_pack_lo(even, odd));
+                mcuc_thin_word(d + (2 * i + 1) * copies, twin, mcuc_pack_hi(even, odd));
+            }
+            d += 4 * copies;
+            x += 8;
         }
-        d += 4 * copies;
-        x += 8;
+        count &= 7;
     }
-    for (int32_t i = (count & 7) >> 1; i > 0; i--) {
-        *d = mcuc_pack16(x[0], x[1]);
+    for (; count >= 2; count -= 2) {
+        mcuc_thin_word(d, twin, mcuc_pack16(x[0], x[1]));
         d += copies;
         x += 2;
     }
-    if (count & 1) {
-        mcuc_store16(d, x[0]);
+    if (count == 1) {
+        mcuc_thin_lane(d, twin, 0, x[0]);
     }
 }
 
-/* The ring: row r of the padded input in slot r % slots. Padding on the left and on the right is
- * there from the start, and so is that above the input. */
+/* The ring: row r of the padded input in its slot. Padding on the left and on the right is there
+ * from the start, and so is that above the input. */
 MCUC_KERNEL void mcuc_thin_fill(const mcuc_conv_thin_s8_params *p, const mcuc_src *in, int32_t r,
                                 uint32_t *slot) {
     const int32_t y = r - p->top, step = p->sw * p->cin, count = p->in_w * p->cin;
@@ -217,10 +250,10 @@ MCUC_KERNEL void mcuc_thin_fill(const mcuc_conv_thin_s8_params *p, const mcuc_sr
         }
     } else if (y >= 0) {
         const int8_t *x = mcuc_src_row(in, y);
-        const int32_t copies = mcuc_thin_grid_of(step).copies;
-        mcuc_thin_put(slot, copies, p->left * p->cin, x, count);
-        if (copies == 2) {
-            mcuc_thin_put(slot + 1, copies, p->left * p->cin - step, x, count);
+        const int32_t at = p->left * p->cin, twin = p->copies == 2 && step % 2 == 0 ? 1 - step : 0;
+        mcuc_thin_put(slot + p->lead, p->copies, twin, at, x, count);
+        if (p->copies == 2 && twin == 0) {
+            mcuc_thin_put(slot + p->lead + 1, p->copies, 0, at - step, x, count);
         }
     }
 }
@@ -241,7 +274,7 @@ MCUC_KERNEL void mcuc_conv_thin_rows(const mcuc_conv_thin_s8_params *p, const mc
         }
         const uint32_t *rows[MCUC_THIN_ROWS];
         for (int32_t ky = 0; ky < p->kh; ky++) {
-            rows[ky] = ring + (first + ky * p->dh) % slots * pitch;
+            rows[ky] = ring + (first + ky * p->dh) % slots * pitch + p->lead;
         }
         int8_t *o = mcuc_dst_row(out, y);
         for (int32_t i = p->out_w / 4; i > 0; i--) {

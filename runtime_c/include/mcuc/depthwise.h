@@ -1,5 +1,5 @@
-/* mcuc_depthwise_<kh>x<kw>s<s>_s8: depthwise convolution without dilation, for one window size and
- * horizontal stride each.
+/* mcuc_depthwise_<kh>x<kw>s<s>r<step>_s8: depthwise convolution without dilation, for one window
+ * size, horizontal stride and number of output rows at a time each.
  *
  * computes       y[oy][ox][c] = requant(bias[c] + sum w[c][ky][kx] * x[iy][ix][c]) with
  *                iy = oy * sh - top + ky, ix = ox * s - left + kx; outside of the input x is in_zp
@@ -8,29 +8,35 @@
  * aliasing       the output may take the place of the input if both have the same shape: four
  *                channels at a time, an input row is expanded before any output row is written
  *                that is not above it
- * scratch        words: 4 * kh * pairs for the input, 4 * (2 * kh - 1) * (kw - 1) for the weights
+ * scratch        words: 4 * slots * pairs for the input, 4 * kh * (kw - 1) for the weights, with
+ *                slots = (step - 1) * s + kh
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          MAC per instruction (Cortex-M4): 0.51 for 3x3s1 on rows of 48 pixels, 0.38 of 5;
- *                0.33 for 3x3s2; 0.66 for 5x5s1 and 0.78 for 7x7s1 on rows of 12; 0.39 for 1x10
+ * speed          MAC per instruction (Cortex-M4): 0.53 for 3x3s1 on rows of 48 pixels, 0.42 of 5;
+ *                0.33 for 3x3s2; 0.68 for 5x5s1 and 0.83 for 7x7s1 on rows of 12
  *
- * The last kh input rows of four channels lie in scratch as int16 lanes, two pixels per word: word
- * (j * kh + slot) * 4 + c holds pixels 2j and 2j + 1 of channel c, pixel 0 being the left edge of
- * the padding. One address with constant offsets reaches a whole window. Slots are a ring; instead
- * of moving rows, the weights are rotated: their rows stand twice in scratch. They stand there as
- * the pairs (w[i], w[i + 1]), so that SMLAD takes two taps wherever a window starts.
+ * The input rows that the next `step` output rows need lie in scratch as int16 lanes of four
+ * channels, two pixels per word: word (j * slots + row) * 4 + c holds pixels 2j and 2j + 1 of
+ * channel c, pixel 0 being the left edge of the padding. One address with constant offsets reaches
+ * a whole window. Rows that are needed again move to the first slots. The weights stand in scratch
+ * as the pairs (w[i], w[i + 1]), so that SMLAD takes two taps wherever a window starts; those of a
+ * small window stay in registers for all `step` rows.
  *
- * The kernels named `any` are for layers with a shift or a clamp.
+ * If the vertical stride is another than s, rows are computed one at a time. The kernels named
+ * `any` are for layers with a shift or a clamp.
  */
 #ifndef MCUC_DEPTHWISE_H
 #define MCUC_DEPTHWISE_H
 
 #include "mcuc/mcuc.h"
 
+#define MCUC_DEPTHWISE_RESIDENT 6 /* words of a channel's weights that registers hold */
+#define MCUC_DEPTHWISE_STEP 6     /* output rows at a time, at most */
+
 typedef struct {
     int32_t in_h, in_w, out_w, channels;
     int32_t sh, top, left;
-    int32_t pairs; /* words per expanded row: all that the windows of out_w pixels, rounded up to
-                      a multiple of 4, reach, and all of the input */
+    int32_t
+        pairs; /* words per expanded row: all that words of windows reach, and all of the input */
     int32_t in_zp;
     const int8_t *weights;
     const int32_t *bias;
@@ -81,6 +87,7 @@ MCUC_KERNEL void mcuc_depthwise_expand(const mcuc_depthwise_params *p, const int
         d += step;
         width--;
     }
+#pragma GCC unroll 2
     for (int32_t i = width >> 1; i > 0; i--) {
         mcuc_depthwise_store_pair(d, mcuc_depthwise_load(x, count, by_word),
                                   mcuc_depthwise_load(x + channels, count, by_word));
@@ -92,27 +99,44 @@ MCUC_KERNEL void mcuc_depthwise_expand(const mcuc_depthwise_params *p, const int
     }
 }
 
-/* The kh x kw weights of a channel as pairs of lanes, every row but the last twice. */
+/* The kh x kw weights of a channel as pairs of lanes; three rows at once. */
 MCUC_KERNEL void mcuc_depthwise_unpack(const int8_t *weights, uint32_t *w, int32_t kh, int32_t kw) {
-    for (int32_t row = 0; row < kh; row++) {
-        for (int32_t i = 0; i + 1 < kw; i++) {
-            uint32_t pair = mcuc_pack16(weights[i], weights[i + 1]);
-            w[i] = pair;
-            if (row + 1 < kh) {
-                w[kh * (kw - 1) + i] = pair;
+    const int32_t at_once = kh == 3 ? 3 : 1;
+    for (int32_t row = 0; row < kh; row += at_once) {
+#pragma GCC unroll 3
+        for (int32_t r = 0; r < at_once; r++) {
+#pragma GCC unroll 16
+            for (int32_t i = 0; i + 1 < kw; i++) {
+                w[i] = mcuc_pack16(weights[i], weights[i + 1]);
             }
+            weights += kw;
+            w += kw - 1;
         }
-        weights += kw;
-        w += kw - 1;
+    }
+}
+
+/* `count` words from w to registers. */
+MCUC_KERNEL void mcuc_depthwise_load_weights(const uint32_t *w, uint32_t *registers,
+                                             int32_t count) {
+#pragma GCC unroll 16
+    for (int32_t i = 0; i + 1 < count; i += 2) {
+        mcuc_load_pair(w + i, &registers[i], &registers[i + 1]);
+    }
+    if (count & 1) {
+        registers[count - 1] = w[count - 1];
     }
 }
 
 /* Adds the taps that a word of two pixels has in a window starting i pixels before it; w: the pairs
- * of a row of k weights. All but v and acc are compile-time constants. */
+ * of a row of k weights. The first taps of a window add to `bias`. All but v, bias and acc are
+ * compile-time constants. */
 MCUC_KERNEL int32_t mcuc_depthwise_tap(uint32_t v, const uint32_t *w, int32_t i, int32_t k,
-                                       int32_t acc) {
+                                       int32_t is_first, int32_t bias, int32_t acc) {
     if (i == -1) {
-        return mcuc_smlatb(v, w[0], acc);
+        return is_first ? mcuc_smlatb_from(v, w[0], bias) : mcuc_smlatb(v, w[0], acc);
+    }
+    if (i == 0 && is_first) {
+        return mcuc_smlad_from(v, w[0], bias);
     }
     if (i == k - 1) {
         return mcuc_smlabt(v, w[k - 2], acc);
@@ -120,116 +144,178 @@ MCUC_KERNEL int32_t mcuc_depthwise_tap(uint32_t v, const uint32_t *w, int32_t i,
     return i >= 0 && i < k - 1 ? mcuc_smlad(v, w[i], acc) : acc;
 }
 
-/* n (2 or 4) output pixels of one channel; the first `count` of them to o. */
-MCUC_KERNEL void mcuc_depthwise_block(const uint32_t *x, const uint32_t *w, int32_t kh, int32_t kw,
-                                      int32_t s, int32_t n, int32_t bias, int32_t m, int8_t *o,
-                                      int32_t channels, int32_t count, mcuc_rescale rescale) {
+/* What the outputs of a channel have in common. Few weights stay in registers, others in scratch.
+ */
+typedef struct {
+    const uint32_t *w;
+    int32_t bias, m;
+    mcuc_rescale rescale;
+} mcuc_depthwise_channel;
+
+MCUC_KERNEL int32_t mcuc_depthwise_is_resident(int32_t kh, int32_t kw) {
+    return kh * (kw - 1) <= MCUC_DEPTHWISE_RESIDENT;
+}
+
+/* n (up to 5) output pixels of one channel to o; x: their windows, in `slots` slots. */
+MCUC_KERNEL void mcuc_depthwise_block(const uint32_t *x, const mcuc_depthwise_channel *channel,
+                                      const uint32_t *resident, int32_t kh, int32_t kw, int32_t s,
+                                      int32_t slots, int32_t n, int8_t *o, int32_t channels) {
     const int32_t words = ((n - 1) * s + kw + 1) / 2;
     MCUC_FORGET_MEMORY(); /* or gcc keeps pixels for the next block, and spills others for it */
-    int32_t s0 = bias, s1 = bias, s2 = bias, s3 = bias;
+    const int32_t bias = channel->bias;
+    const uint32_t *w = channel->w;
+    int32_t acc[5] = {0, 0, 0, 0, 0};
 #pragma GCC unroll 16
     for (int32_t row = 0; row < kh; row++) {
-        const uint32_t *r = w + row * (kw - 1);
+        uint32_t loaded[16];
+        const uint32_t *r = resident + row * (kw - 1);
+        if (!mcuc_depthwise_is_resident(kh, kw)) {
+            MCUC_OPAQUE(w);
+            mcuc_depthwise_load_weights(w + row * (kw - 1), loaded, kw - 1);
+            r = loaded;
+        }
 #pragma GCC unroll 16
         for (int32_t j = 0; j < words; j++) {
-            uint32_t v = x[(j * kh + row) * 4];
-            s0 = mcuc_depthwise_tap(v, r, 2 * j, kw, s0);
-            s1 = mcuc_depthwise_tap(v, r, 2 * j - s, kw, s1);
-            if (n == 4) {
-                s2 = mcuc_depthwise_tap(v, r, 2 * j - 2 * s, kw, s2);
-                s3 = mcuc_depthwise_tap(v, r, 2 * j - 3 * s, kw, s3);
+            /* volatile: or gcc loads it again for each tap */
+            uint32_t v = *(const volatile uint32_t *)(x + (j * slots + row) * 4);
+#pragma GCC unroll 5
+            for (int32_t i = 0; i < n; i++) {
+                int32_t at = 2 * j - i * s; /* of the word in this window */
+                acc[i] = mcuc_depthwise_tap(v, r, at, kw, row == 0 && at <= 0, bias, acc[i]);
             }
         }
     }
-    o[0] = mcuc_rescale_apply(rescale, s0, m);
-    if (count > 1) {
-        o[channels] = mcuc_rescale_apply(rescale, s1, m);
-    }
-    if (n == 4 && count > 2) {
-        o[2 * channels] = mcuc_rescale_apply(rescale, s2, m);
-    }
-    if (n == 4 && count > 3) {
-        o[3 * channels] = mcuc_rescale_apply(rescale, s3, m);
+#pragma GCC unroll 5
+    for (int32_t i = 0; i < n; i++) {
+        o[i * channels] = mcuc_rescale_apply(channel->rescale, acc[i], channel->m);
     }
 }
 
-/* One output row of one channel. */
-MCUC_KERNEL void mcuc_depthwise_row(const uint32_t *x, const uint32_t *w, int32_t kh, int32_t kw,
-                                    int32_t s, int32_t bias, int32_t m, int8_t *o, int32_t channels,
-                                    int32_t width, mcuc_rescale rescale) {
-    for (int32_t i = width >> 2; i > 0; i--) {
-        mcuc_depthwise_block(x, w, kh, kw, s, 4, bias, m, o, channels, 4, rescale);
-        x += 2 * s * kh * 4;
-        o += 4 * channels;
+/* `rows` output rows of one channel, whose windows are `down` slots apart; o[row] + c: where a row
+ * starts. */
+MCUC_KERNEL void mcuc_depthwise_channel_rows(const uint32_t *x,
+                                             const mcuc_depthwise_channel *channel, int32_t kh,
+                                             int32_t kw, int32_t s, int32_t slots, int32_t rows,
+                                             int32_t down, int8_t *const *o, int32_t c,
+                                             int32_t channels, int32_t width) {
+    const int32_t rest = width & 3, ends_in_5 = rest == 1 && width > 1;
+    uint32_t w[MCUC_DEPTHWISE_RESIDENT];
+    if (mcuc_depthwise_is_resident(kh, kw)) {
+        mcuc_depthwise_load_weights(channel->w, w, kh * (kw - 1));
     }
-    if ((width & 3) == 3) {
-        mcuc_depthwise_block(x, w, kh, kw, s, 4, bias, m, o, channels, 3, rescale);
-    } else if (width & 3) {
-        mcuc_depthwise_block(x, w, kh, kw, s, 2, bias, m, o, channels, width & 3, rescale);
+    for (int32_t row = 0; row < rows; row++) {
+        const uint32_t *v = x + row * down * 4;
+        int8_t *d = o[row] + c;
+        MCUC_OPAQUE(d); /* or gcc keeps sums of c and multiples of channels */
+        for (int32_t i = (width >> 2) - ends_in_5; i > 0; i--) {
+            mcuc_depthwise_block(v, channel, w, kh, kw, s, slots, 4, d, channels);
+            v += 2 * s * slots * 4;
+            d += 4 * channels;
+        }
+        if (ends_in_5) {
+            mcuc_depthwise_block(v, channel, w, kh, kw, s, slots, 5, d, channels);
+        } else if (rest == 3) {
+            mcuc_depthwise_block(v, channel, w, kh, kw, s, slots, 3, d, channels);
+        } else if (rest == 2) {
+            mcuc_depthwise_block(v, channel, w, kh, kw, s, slots, 2, d, channels);
+        } else if (rest == 1) {
+            mcuc_depthwise_block(v, channel, w, kh, kw, s, slots, 1, d, channels);
+        }
     }
 }
 
+/* Moves the `kept` rows from slot `from` on to slot 0. */
+MCUC_KERNEL void mcuc_depthwise_move(uint32_t *x, int32_t pairs, int32_t slots, int32_t from,
+                                     int32_t kept) {
+    for (int32_t j = pairs; j > 0; j--) {
+#pragma GCC unroll 16
+        for (int32_t i = 0; i < kept; i++) {
+            uint32_t *d = x + 4 * i, *v = d + 4 * from, a, b;
+            mcuc_load_pair(v, &a, &b);
+            mcuc_store_pair(d, a, b);
+            mcuc_load_pair(v + 2, &a, &b);
+            mcuc_store_pair(d + 2, a, b);
+        }
+        x += 4 * slots;
+    }
+}
+
+/* At most `step` output rows at a time, if rows are `s` apart. */
 MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_src *in,
                                      const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
-                                     int32_t kh, int32_t kw, int32_t s, mcuc_rescale rescale) {
-    const int32_t channels = p->channels;
-    const int32_t weight_words = (2 * kh - 1) * (kw - 1);
-    uint32_t *x = (uint32_t *)scratch, *w = x + 4 * kh * p->pairs;
+                                     int32_t kh, int32_t kw, int32_t s, int32_t step,
+                                     mcuc_rescale rescale) {
+    const int32_t channels = p->channels, down = p->sh, slots = (step - 1) * s + kh;
+    const int32_t at_once = down == s ? step : 1, kept = kh - down;
+    const int32_t weight_words = kh * (kw - 1);
+    uint32_t *x = (uint32_t *)scratch, *w = x + 4 * slots * p->pairs;
     const uint32_t padding = mcuc_pack16(p->in_zp, p->in_zp);
-    for (int32_t i = 0; i < 4 * kh * p->pairs; i++) {
+    for (int32_t i = 0; i < 4 * slots * p->pairs; i++) {
         x[i] = padding;
     }
     for (int32_t c0 = 0; c0 < channels; c0 += 4) {
         const int32_t count = channels % 4 == 0 || c0 + 4 <= channels ? 4 : channels - c0;
-        int32_t iy = y0 * p->sh - p->top, slot = 0; /* the next row to expand, and where to */
+        int32_t slot = 0; /* the first that has not been filled */
         for (int32_t c = 0; c < count; c++) {
             mcuc_depthwise_unpack(p->weights + (c0 + c) * kh * kw, w + c * weight_words, kh, kw);
         }
-        for (int32_t y = y0; y < y1; y++) {
-            const int32_t end = y * p->sh - p->top + kh;
-            for (; iy < end; iy++) {
-                int32_t inside = iy >= 0 && iy < p->in_h;
-                mcuc_depthwise_expand(p, inside ? mcuc_src_row(in, iy) + c0 : NULL, count,
-                                      x + 4 * slot, 4 * kh);
-                slot = slot + 1 == kh ? 0 : slot + 1;
+        for (int32_t y = y0; y < y1; y += at_once) {
+            const int32_t rows = at_once == 1 || y1 - y < at_once ? y1 - y : at_once;
+            const int32_t n = at_once == 1 ? 1 : rows;
+            const int32_t first = y * down - p->top;
+            int8_t *o[MCUC_DEPTHWISE_STEP];
+            for (int32_t i = 0; i < n; i++) {
+                o[i] = mcuc_dst_row(out, y + i) + c0;
             }
-            /* The oldest row, which is the first of the window, lies in the next slot. */
-            const int32_t turn = slot == 0 ? 0 : kh - slot;
-            int8_t *o = mcuc_dst_row(out, y) + c0;
+            for (; slot < (n - 1) * down + kh; slot++) {
+                int32_t iy = first + slot, inside = iy >= 0 && iy < p->in_h;
+                mcuc_depthwise_expand(p, inside ? mcuc_src_row(in, iy) + c0 : NULL, count,
+                                      x + 4 * slot, 4 * slots);
+            }
             for (int32_t c = 0; c < count; c++) {
-                mcuc_depthwise_row(x + c, w + c * weight_words + turn * (kw - 1), kh, kw, s,
-                                   p->bias[c0 + c], p->m[c0 + c], o + c, channels, p->out_w,
-                                   rescale);
+                mcuc_depthwise_channel channel = {w + c * weight_words, p->bias[c0 + c],
+                                                  p->m[c0 + c], rescale};
+                mcuc_depthwise_channel_rows(x + c, &channel, kh, kw, s, slots, n, down, o, c,
+                                            channels, p->out_w);
+            }
+            slot = 0;
+            if (kept > 0 && y + at_once < y1) {
+                mcuc_depthwise_move(x, p->pairs, slots, at_once * down, kept);
+                slot = kept;
             }
         }
     }
 }
 
-/* The kernels for one window size and horizontal stride. */
-#define MCUC_DEPTHWISE(name, kh, kw, s)                                                            \
+/* The kernels for one window size, horizontal stride and number of output rows at a time. */
+#define MCUC_DEPTHWISE(name, kh, kw, s, step)                                                      \
     typedef mcuc_depthwise_params name##_s8_params;                                                \
     typedef mcuc_depthwise_params name##_any_s8_params;                                            \
     MCUC_KERNEL void name##_s8(const mcuc_depthwise_params *p, const mcuc_src *in,                 \
                                const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {       \
-        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, mcuc_rescale_plain(p->zp));    \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, step,                          \
+                            mcuc_rescale_plain(p->zp));                                            \
     }                                                                                              \
     MCUC_KERNEL void name##_any_s8(const mcuc_depthwise_params *p, const mcuc_src *in,             \
                                    const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {   \
         mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};                                    \
-        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, rescale);                      \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, step, rescale);                \
     }
 
-MCUC_DEPTHWISE(mcuc_depthwise_3x3s1, 3, 3, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_3x3s2, 3, 3, 2)
-MCUC_DEPTHWISE(mcuc_depthwise_5x5s1, 5, 5, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_5x5s2, 5, 5, 2)
-MCUC_DEPTHWISE(mcuc_depthwise_7x7s1, 7, 7, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_7x7s2, 7, 7, 2)
-MCUC_DEPTHWISE(mcuc_depthwise_1x3s1, 1, 3, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_1x5s1, 1, 5, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_1x7s1, 1, 7, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_1x9s1, 1, 9, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_1x10s1, 1, 10, 1)
-MCUC_DEPTHWISE(mcuc_depthwise_1x15s1, 1, 15, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s1r2, 3, 3, 1, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s1r6, 3, 3, 1, 6)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s1r4, 3, 3, 1, 4)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s2r2, 3, 3, 2, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_3x3s2r3, 3, 3, 2, 3)
+MCUC_DEPTHWISE(mcuc_depthwise_5x5s1r2, 5, 5, 1, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_5x5s2r1, 5, 5, 2, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_7x7s1r2, 7, 7, 1, 2)
+MCUC_DEPTHWISE(mcuc_depthwise_7x7s2r1, 7, 7, 2, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x3s1r1, 1, 3, 1, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x5s1r1, 1, 5, 1, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x7s1r1, 1, 7, 1, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x9s1r1, 1, 9, 1, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x10s1r1, 1, 10, 1, 1)
+MCUC_DEPTHWISE(mcuc_depthwise_1x15s1r1, 1, 15, 1, 1)
 
 #endif

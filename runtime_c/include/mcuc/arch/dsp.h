@@ -37,6 +37,19 @@ MCUC_ASM_MAC(mcuc_smlatb, "smlatb")
 MCUC_ASM_MAC(mcuc_smlabt, "smlabt")
 MCUC_ASM_MAC(mcuc_smlatt, "smlatt")
 
+/* The accumulator stays where it is, for other sums to start from. */
+MCUC_KERNEL int32_t mcuc_smlad_from(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+
+MCUC_KERNEL int32_t mcuc_smlatb_from(uint32_t a, uint32_t b, int32_t acc) {
+    int32_t r;
+    __asm__("smlatb %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(acc));
+    return r;
+}
+
 #undef MCUC_ASM1
 #undef MCUC_ASM2
 #undef MCUC_ASM_MAC
@@ -51,9 +64,7 @@ MCUC_KERNEL void mcuc_load_pair(const uint32_t *p, uint32_t *first, uint32_t *se
 }
 
 MCUC_KERNEL void mcuc_store_pair(uint32_t *p, uint32_t first, uint32_t second) {
-    __asm__("strd %1, %2, %0"
-            : "=Uv"(*(mcuc_pair *)(void *)p)
-            : "r"(first), "r"(second));
+    __asm__("strd %1, %2, %0" : "=Uv"(*(mcuc_pair *)(void *)p) : "r"(first), "r"(second));
 }
 
 MCUC_KERNEL int32_t mcuc_lo16(uint32_t v) {

@@ -69,6 +69,11 @@ MCUC_KERNEL int32_t mcuc_smlad_wrap(uint32_t a, uint32_t b, int32_t acc) {
     return (int32_t)((uint32_t)acc + products);
 }
 
+/* The same into another register than that of acc. */
+MCUC_KERNEL int32_t mcuc_smlad_from(uint32_t a, uint32_t b, int32_t acc) {
+    return mcuc_smlad_wrap(a, b, acc);
+}
+
 /* acc + a.{lo,hi}*b.{lo,hi} (SMLABB, SMLATB, SMLABT, SMLATT). */
 MCUC_KERNEL int32_t mcuc_smlabb(uint32_t a, uint32_t b, int32_t acc) {
     return acc + mcuc_lo16(a) * mcuc_lo16(b);
@@ -76,6 +81,10 @@ MCUC_KERNEL int32_t mcuc_smlabb(uint32_t a, uint32_t b, int32_t acc) {
 
 MCUC_KERNEL int32_t mcuc_smlatb(uint32_t a, uint32_t b, int32_t acc) {
     return acc + mcuc_hi16(a) * mcuc_lo16(b);
+}
+
+MCUC_KERNEL int32_t mcuc_smlatb_from(uint32_t a, uint32_t b, int32_t acc) {
+    return mcuc_smlatb(a, b, acc);
 }
 
 MCUC_KERNEL int32_t mcuc_smlabt(uint32_t a, uint32_t b, int32_t acc) {

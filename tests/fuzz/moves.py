@@ -1,0 +1,46 @@
+"""Random operators that only move bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcucompile.ir import Graph, Value
+from mcucompile.ops.concat import Concat
+from mcucompile.ops.pad import MODES, Pad
+from mcucompile.ops.transpose import Transpose
+from tests.fuzz.dice import Dice
+from tests.fuzz.elementwise import shape
+from tests.support.graphs import op_graph
+
+ORIGIN = ("node",)
+
+
+def concat(dice: Dice) -> Graph:
+    """Up to four operands, constants and repetitions among them."""
+    first, q = shape(dice), dice.qparams()
+    axis = dice.number(1, len(first) - 1)
+    operands = [Value("x0", first, "int8", q)]
+    for i in range(1, dice.number(1, 4)):
+        size = (*first[:axis], dice.size(16), *first[axis + 1 :])
+        data = dice.rng.integers(-128, 128, size).astype(np.int8) if dice.chance(0.15) else None
+        value = Value(f"x{i}", size, "int8", q, data)
+        operands.append(dice.one_of(operands) if dice.chance(0.15) else value)
+    return op_graph(Concat("op", ORIGIN, axis), operands, q)
+
+
+def pad(dice: Dice) -> Graph:
+    x = Value("x", shape(dice), "int8", dice.qparams())
+    mode = dice.one_of(MODES)
+    pads = [(0, 0)]
+    for d in x.shape[1:]:
+        most = min(3, d - 1) if mode == "reflect" else 3
+        pads.append((dice.number(0, most), dice.number(0, most)) if dice.chance(0.7) else (0, 0))
+    value = float(dice.rng.normal()) * x.q.scale[0] * 60
+    return op_graph(Pad("op", ORIGIN, tuple(pads), value, mode), [x], x.q)
+
+
+def transpose(dice: Dice) -> Graph:
+    x = Value("x", shape(dice, dice.number(3, 5)), "int8", dice.qparams())
+    axes = 1 + dice.rng.permutation(len(x.shape) - 1)
+    perm = (0, *(int(a) for a in axes))
+    return op_graph(Transpose("op", ORIGIN, perm), [x], x.q)
