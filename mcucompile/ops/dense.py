@@ -15,6 +15,8 @@ from mcucompile.ops.weights import import_bias, import_weights
 from mcucompile.plan.program import Const, KernelCall, Target
 from mcucompile.quant.constants import quantize_weights_and_bias
 
+LARGE = 1024  # weights that are worth 2 KB of code, for all layers together
+
 
 @dataclass(frozen=True)
 class Dense(Op):
@@ -62,13 +64,18 @@ def dense_call(layer: gemm.Layer, why: str) -> KernelCall:
     """`layer` on a single vector: all of its input, all of its result."""
     cin, cout = layer.x.elements, layer.y.elements
     wide = gemm.is_wide(layer)
+    plain = layer.is_plain and not wide
+    large = plain and cout >= 8 and cin * cout >= LARGE
+    shared = int(layer.m[0]) if large and (layer.m == layer.m[0]).all() else 0
+    order = gemm.word_order(cin)
     params: dict[str, int | Const] = {
         "cin": cin,
         "cout": cout,
-        "weights": Const("weights", gemm.pack_quads(layer, gemm.word_order(cin))),
+        "weights": Const("weights", gemm.pack_dense(layer, order, large, shared == 0)),
+        "m": shared,
         "wide": int(wide),
     }
-    kernel = "mcuc_dense_s8" if layer.is_plain and not wide else "mcuc_dense_any_s8"
+    kernel = "mcuc_dense_large_s8" if large else "mcuc_dense_s8" if plain else "mcuc_dense_any_s8"
     return layer.call(kernel, "mcuc/dense.h", params, why=why)
 
 

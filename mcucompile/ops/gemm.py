@@ -147,13 +147,20 @@ def pack_pairs(layer: Layer, order: Array) -> Array:
     return np.concatenate(_parts(layer, order), axis=1).reshape(-1)
 
 
-def pack_quads(layer: Layer, order: Array) -> Array:
-    """The streams of `mcuc/dense.h`, uint32: two pairs side by side, a last one alone."""
+def pack_dense(layer: Layer, order: Array, eights: bool, own_m: bool) -> Array:
+    """The streams of `mcuc/dense.h`, uint32: two pairs side by side, a last one alone.
+
+    eights: four pairs side by side before, as long as there are. own_m: with multipliers in them.
+    """
     bias, words, m = _parts(layer, order)
-    pieces = []
-    for first in range(0, len(words), 2):
-        pair = slice(first, first + 2)
-        pieces += [bias[pair].reshape(-1), words[pair].T.reshape(-1), m[pair].reshape(-1)]
+    pieces: list[Array] = []
+    first = 0
+    while first < len(words):
+        pairs = 4 if eights and len(layer.m) - 2 * first >= 8 else 2
+        group = slice(first, first + pairs)
+        pieces += [bias[group].reshape(-1), words[group].T.reshape(-1)]
+        pieces += [m[group].reshape(-1)] if own_m else []
+        first += pairs
     return np.concatenate(pieces)
 
 

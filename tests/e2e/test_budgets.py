@@ -57,4 +57,4 @@ def test_figures_of_a_layer(tmp_path: Path) -> None:
         assert layer["work"] == 640 * 128
         assert layer["work_per_instruction"] == layer["work"] / layer["instructions"] > 0.5
         assert layer["flash"] > layer["work"] > layer["code"] > 0
-    assert "mcuc_dense_s8" in done.output
+    assert "mcuc_dense_large_s8" in done.output

@@ -14,6 +14,8 @@ from mcucompile.reference.integer_interpreter import run_int
 from tests.support.ckit import check_graphs
 from tests.support.layers import assert_same_as_onnxruntime, kernel_call, layer_graph, with_bias
 from tests.support.models import model_of
+from tests.support.qemukit import CORES
+from tests.support.tools import needs_qemu
 
 
 def dense(
@@ -25,6 +27,7 @@ def dense(
     least: int = -127,
     gain: float = 1.0,
     zero_points: tuple[int, int] | None = None,
+    per_channel: bool = True,
 ) -> Graph:
     """A graph of one dense layer with random numbers; lead: axes between batch and features."""
     return layer_graph(
@@ -35,13 +38,42 @@ def dense(
         least=least,
         gain=gain,
         zero_points=zero_points,
+        per_channel=per_channel,
     )
 
 
 def test_every_rest() -> None:
     """Rests of 16 and 4 inputs, and of 4 outputs."""
     sizes = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (15, 6), (16, 7), (17, 8), (34, 9), (67, 10)]
-    check_graphs([dense(cin, cout, cin) for cin, cout in sizes])
+    graphs = [dense(cin, cout, cin) for cin, cout in sizes]
+    assert {kernel_call(g).kernel for g in graphs} == {"mcuc_dense_s8"}
+    check_graphs(graphs)
+
+
+def large_layers() -> list[Graph]:
+    """Rests of 64 and 4 inputs, and of 8 outputs; multipliers of all channels and of each."""
+    sizes = [(64, 16), (128, 9), (191, 18), (66, 19), (131, 12), (5, 205), (80, 22), (321, 15)]
+    return [dense(cin, cout, cin, per_channel=bool(i % 2)) for i, (cin, cout) in enumerate(sizes)]
+
+
+def test_large_layers() -> None:
+    graphs = large_layers()
+    calls = [kernel_call(g) for g in graphs]
+    assert {c.kernel for c in calls} == {"mcuc_dense_large_s8"}
+    assert [c.params["m"] == 0 for c in calls] == [False, True] * 4
+    check_graphs(graphs)
+
+
+@needs_qemu
+def test_on_a_core() -> None:
+    small = [dense(cin, cout, cin) for cin, cout in [(3, 3), (18, 7), (67, 10)]]
+    check_graphs(large_layers() + small, machine=CORES[1])
+
+
+def test_a_common_multiplier_takes_no_flash() -> None:
+    own, common = (kernel_call(dense(64, 24, per_channel=p)).consts[0].data for p in (True, False))
+    assert own.nbytes == 24 * (64 + 8)
+    assert common.nbytes == 24 * (64 + 4)
 
 
 def test_several_vectors() -> None:

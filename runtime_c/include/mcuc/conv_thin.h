@@ -8,7 +8,9 @@
  * aliasing       none
  * scratch        4 * ((kh - 1) * dh + 1) * pitch bytes: a ring of expanded input rows
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          MAC per instruction (Cortex-M4): see below
+ * speed          MAC per instruction (Cortex-M4): 1.09 for 10x8 from 1 to 8 channels with stride 2,
+ *                0.91 for 10x4 from 1 to 64, 0.89 for 3x3 from 3 to 16, 0.79 for 3x3 from 3 to 8
+ *                with stride 2
  *
  * Each input row is expanded once to int16, between its padding. What a pixel sees of it is then a
  * run of words, from which the matrix product reads without gathering anything. Runs start `step`
@@ -26,8 +28,10 @@
 
 #include "mcuc/gemm.h"
 
-#define MCUC_THIN_ROWS 16   /* kernel rows at most */
-#define MCUC_THIN_UNROLL 40 /* kernel words that earn code without a loop over kernel rows */
+#define MCUC_THIN_ROWS 16 /* kernel rows at most */
+
+/* Kernel words that earn code without a loop over kernel rows. */
+#define MCUC_THIN_UNROLL (MCUC_HAS_DSP ? 40 : 0)
 
 typedef struct {
     int32_t in_h, in_w, cin;

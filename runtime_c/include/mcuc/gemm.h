@@ -13,12 +13,18 @@
  *          256 (bias1 in the stream is bias0 + 256 * bias1). The compiler proved |sum1| < 2^23.
  *          1: any weights, at one more instruction per word.
  *
- * 16 multiply-accumulates take 12 instructions (wide: 13).
+ * 16 multiply-accumulates take 12 instructions (wide: 13), 11 in the assembly of arch/gemm_dsp.h.
  */
 #ifndef MCUC_GEMM_H
 #define MCUC_GEMM_H
 
 #include "mcuc/mcuc.h"
+
+/* The loop over pairs of channels exists in assembly, too, for most tiles of four pixels. */
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && __ARM_ARCH_PROFILE == 'M' &&                \
+    defined(__GNUC__) && __GNUC__ >= 8 && !defined(__clang__) && !defined(MCUC_PORTABLE)
+#include "mcuc/arch/gemm_dsp.h"
+#endif
 
 /* Elements [k, k + count) of all n pixels of the tile; those of pixel p come from x + p * stride.
  * With `by_word`, k, count and stride are multiples of 4, x is 4-byte aligned, and every four
@@ -153,15 +159,64 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w,
     return w + 2;
 }
 
-/* All `channels` of n pixels. Returns the end of their streams. */
-MCUC_KERNEL const uint32_t *mcuc_gemm_tile(const uint32_t *tile, const uint32_t *w, int32_t words,
-                                           int32_t n, int32_t wide, int32_t channels, int8_t *o,
-                                           int32_t pitch, mcuc_rescale rescale) {
+/* All `channels` of n pixels, pair by pair. Returns the end of their streams. */
+MCUC_KERNEL const uint32_t *mcuc_gemm_pairs(const uint32_t *tile, const uint32_t *w, int32_t words,
+                                            int32_t n, int32_t wide, int32_t channels, int8_t *o,
+                                            int32_t pitch, mcuc_rescale rescale) {
     for (int32_t c = 0; c < channels; c += 2) {
         int32_t both = channels % 2 == 0 || c + 1 < channels;
         w = mcuc_gemm_pair(tile, w, words, n, wide, both, o + c, pitch, rescale);
     }
     return w;
+}
+
+#ifdef MCUC_TILE4
+/* Clamps the results of four pixels. */
+MCUC_KERNEL void mcuc_gemm_clamp(int8_t *o, int32_t channels, int32_t pitch, int32_t lo,
+                                 int32_t hi) {
+    for (int32_t p = 0; p < 4; p++) {
+        if (channels % 4 == 0 && pitch % 4 == 0) {
+            for (int32_t c = 0; c < channels; c += 4) {
+                mcuc_store32(o + c, mcuc_clamp8x4(mcuc_load32(o + c), lo, hi));
+            }
+        } else {
+            for (int32_t c = 0; c < channels; c++) {
+                o[c] = mcuc_clamp8(o[c], lo, hi);
+            }
+        }
+        o += pitch;
+    }
+}
+
+/* As mcuc_gemm_pairs, in assembly. */
+MCUC_KERNEL const uint32_t *mcuc_gemm_tile4(const uint32_t *tile, const uint32_t *w, int32_t words,
+                                            int32_t wide, int32_t channels, int8_t *o,
+                                            int32_t pitch, mcuc_rescale r) {
+    if (wide) {
+        w = words % 8 ? mcuc_tile4_words4_wide(tile, w, o, words, channels, pitch, r.zp)
+                      : mcuc_tile4_words8_wide(tile, w, o, words, channels, pitch, r.zp);
+    } else {
+        w = words % 8 ? mcuc_tile4_words4(tile, w, o, words, channels, pitch, r.zp)
+                      : mcuc_tile4_words8(tile, w, o, words, channels, pitch, r.zp);
+    }
+    if (r.lo > -128 || r.hi < 127) {
+        mcuc_gemm_clamp(o, channels, pitch, r.lo, r.hi);
+    }
+    return w;
+}
+#endif
+
+/* All `channels` of n pixels. Returns the end of their streams. o is 2-byte aligned if channels and
+ * pitch are even, and 4-byte aligned if they are multiples of 4. */
+MCUC_KERNEL const uint32_t *mcuc_gemm_tile(const uint32_t *tile, const uint32_t *w, int32_t words,
+                                           int32_t n, int32_t wide, int32_t channels, int8_t *o,
+                                           int32_t pitch, mcuc_rescale rescale) {
+#ifdef MCUC_TILE4
+    if (n == 4 && words % 4 == 0 && channels % 2 == 0 && pitch % 2 == 0 && rescale.shift == 0) {
+        return mcuc_gemm_tile4(tile, w, words, wide, channels, o, pitch, rescale);
+    }
+#endif
+    return mcuc_gemm_pairs(tile, w, words, n, wide, channels, o, pitch, rescale);
 }
 
 #endif

@@ -28,6 +28,9 @@
 /* Kernels must inline so that their parameters fold. */
 #define MCUC_KERNEL static inline __attribute__((always_inline, unused))
 
+/* For the part of a kernel that gains nothing from constant parameters: one copy for all layers. */
+#define MCUC_SHARED static __attribute__((noinline, unused))
+
 /* Makes the C compiler forget what it knows about memory: values it had loaded are loaded again. */
 #define MCUC_FORGET_MEMORY() __asm__ volatile("" ::: "memory")
 

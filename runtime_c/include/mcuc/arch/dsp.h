@@ -3,6 +3,9 @@
 #ifndef MCUC_ARCH_DSP_H
 #define MCUC_ARCH_DSP_H
 
+/* Multiply-accumulates are single instructions, worth unrolling far. */
+#define MCUC_HAS_DSP 1
+
 #define MCUC_ASM1(name, text)                                                                      \
     MCUC_KERNEL uint32_t name(uint32_t a) {                                                        \
         uint32_t r;                                                                                \

@@ -3,6 +3,8 @@
 #ifndef MCUC_ARCH_PORTABLE_H
 #define MCUC_ARCH_PORTABLE_H
 
+#define MCUC_HAS_DSP 0
+
 /* Two neighbouring words (LDRD). */
 MCUC_KERNEL void mcuc_load_pair(const uint32_t *p, uint32_t *first, uint32_t *second) {
     *first = p[0];
