@@ -30,6 +30,9 @@ def lower(graph: Graph, target: Target) -> Program:
             aliases[results[0].name] = aliases.get(root, root)
             continue
         call = op.lower(operands, results, target)
+        names = [v.name for v in operands]
+        windows = [op.row_window(names.index(o.value), operands, results) for o in call.reads]
+        call = replace(call, windows=tuple(windows))
         if [o.value for o in call.writes] != [v.name for v in results]:
             raise InternalError(f"lowering of {op.name} does not write the operator's results")
         calls.append(call)

@@ -70,9 +70,9 @@ class OnnxNode:
             )
         return value.real if value.qparams is not None else value.data
 
-    def add(self, op: Op, *operands: Value) -> Value:
-        """Add an operator with one result that holds the numbers of this node's first output."""
-        (result,) = self.graph.append(op, operands, self.outputs[:1], onnx=True)
+    def add(self, op: Op, *operands: Value, output: int = 0) -> Value:
+        """Add an operator with one result that holds the numbers of this node's output `output`."""
+        (result,) = self.graph.append(op, operands, [self.outputs[output]], onnx=True)
         return result
 
     def add_inner(self, op: Op, *operands: Value) -> Value:

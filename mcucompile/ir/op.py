@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mcucompile.ir.types import Array, QParams, Shape, Value
 
 if TYPE_CHECKING:
-    from mcucompile.plan.program import KernelCall, Target
+    from mcucompile.plan.program import KernelCall, RowWindow, Target
 
 
 class QuantRule(Enum):
@@ -35,6 +35,7 @@ class Op(ABC):
 
     quant_rule: ClassVar[QuantRule] = QuantRule.CALIBRATED
     is_view: ClassVar[bool] = False  # the result is the operand's bytes under another shape
+    is_rowwise: ClassVar[bool] = False  # a row of the result depends on the same row of operands
 
     @property
     def kind(self) -> str:
@@ -79,6 +80,19 @@ class Op(ABC):
     def macs(self, operands: Sequence[Value], results: Sequence[Value]) -> int:
         """Multiply-accumulates of one inference; 0 for operators that are not sums of products."""
         return 0
+
+    def row_window(
+        self, operand: int, operands: Sequence[Value], results: Sequence[Value]
+    ) -> RowWindow | None:
+        """The rows (axis 1 of rank 4) of `operand` that a row of the result is computed from.
+
+        None: it may be all of them.
+        """
+        from mcucompile.plan.program import RowWindow
+
+        shape, result = operands[operand].shape, results[0].shape
+        same = len(shape) == len(result) == 4 and shape[1] == result[1]
+        return RowWindow() if self.is_rowwise and same else None
 
     @abstractmethod
     def lower(

@@ -19,6 +19,8 @@ from mcucompile.quant.numbers import WeightedSum, weighted_sum
 class Add(Op):
     """clamp(x1 + sign * x2): operands of equal shape (or broadcastable, as in numpy)."""
 
+    is_rowwise = True
+
     sign: int = 1
     clamp: tuple[float, float] | None = None
 
@@ -67,6 +69,7 @@ class Add(Op):
             reads=tuple(loops.operand(v, slot) for slot, v in enumerate(operands)),
             writes=(loops.result(results[0]),),
             in_place=loops.in_place(),
+            row_unit=loops.row_unit(),
             why="element by element, in words where both operands go on",
         )
 

@@ -41,6 +41,12 @@ class Walk:
             fields |= {f"pixel{i}": inner if pixels else 0, f"step{i}": int(width)}
         return fields
 
+    def row_unit(self) -> str:
+        """KernelCall.row_unit: the outermost loop within the only row."""
+        if self.dims[0] > 1:
+            return ""
+        return "pixels" if self.dims[1] > 1 else "width"
+
     def in_place(self) -> tuple[tuple[int, int], ...]:
         """The operands that have the result's size may give it their bytes."""
         return tuple(

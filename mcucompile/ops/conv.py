@@ -17,7 +17,7 @@ from mcucompile.ops.conv_kernels import lower_conv
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.ops.weights import import_bias, import_weights
 from mcucompile.ops.window import Pair, window
-from mcucompile.plan.program import KernelCall, Target
+from mcucompile.plan.program import KernelCall, RowWindow, Target
 from mcucompile.quant.constants import quantize_weights_and_bias
 
 
@@ -93,6 +93,12 @@ class Conv2d(Op):
 
     def macs(self, operands: Sequence[Value], results: Sequence[Value]) -> int:
         return results[0].elements * math.prod(operands[1].shape[1:])
+
+    def row_window(
+        self, operand: int, operands: Sequence[Value], results: Sequence[Value]
+    ) -> RowWindow | None:
+        reach = (operands[1].shape[1] - 1) * self.dilations[0] + 1
+        return RowWindow(reach, self.strides[0], self.pads[0]) if operand == 0 else None
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

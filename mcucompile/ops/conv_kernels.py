@@ -58,5 +58,6 @@ def _conv2d(layer: gemm.Layer, g: Geometry) -> KernelCall:
         params,
         (g.in_h, g.out_h),
         scratch=gemm.tile_bytes(g.out_w, elements),
+        band=1,
         why="windows gathered into the tiles of a matrix product",
     )

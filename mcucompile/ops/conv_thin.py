@@ -55,6 +55,7 @@ def thin_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
         params,
         (g.in_h, g.out_h),
         scratch=rows.ring_bytes(g),
+        band=1,
         why=f"{g.cin} channels in: windows are runs of rows expanded once",
     )
 

@@ -51,6 +51,7 @@ def winograd_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall 
         params,
         (g.in_h, g.out_h),
         scratch=scratch_bytes(g),
+        band=2,
         why="3x3, stride 1: 16 instead of 36 products per tile of 2x2 (Winograd)",
     )
 

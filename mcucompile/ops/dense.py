@@ -98,6 +98,8 @@ def conv1x1_call(layer: gemm.Layer, why: str) -> KernelCall:
         params,
         scratch=gemm.tile_bytes(width, cin),
         in_place=cout <= cin,
+        tile=(4 * cin, 4 * cout),
+        row_unit="width",
         why=why,
     )
 

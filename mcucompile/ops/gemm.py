@@ -83,12 +83,15 @@ class Layer:
         rows: tuple[int, int] = (1, 1),
         scratch: int = 0,
         in_place: bool = False,
+        band: int = 0,
+        tile: tuple[int, int] | None = None,
+        row_unit: str = "",
         why: str = "",
     ) -> KernelCall:
         """A call of `kernel` that computes this layer.
 
         params: all but the last ones, which every kernel has: shift, zp, lo, hi. rows: of the input
-        and of the result.
+        and of the result. The others: see KernelCall.
         """
         rule = self.rule
         x, y = (
@@ -109,6 +112,9 @@ class Layer:
             writes=(y,),
             scratch=scratch,
             in_place=((0, 0),) if in_place else (),
+            band=band,
+            tile=tile,
+            row_unit=row_unit,
             why=why,
             macs=self.macs,
         )

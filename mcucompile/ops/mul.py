@@ -22,6 +22,8 @@ class Mul(Op):
     In integers requant((x1 - zp1) * (x2 - zp2)).
     """
 
+    is_rowwise = True
+
     clamp: tuple[float, float] | None = None
 
     def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
@@ -69,6 +71,7 @@ class Mul(Op):
             reads=tuple(loops.operand(v, slot) for slot, v in enumerate(operands)),
             writes=(loops.result(results[0]),),
             in_place=loops.in_place(),
+            row_unit=loops.row_unit(),
             why="element by element, in words where both operands go on",
         )
 

@@ -14,7 +14,7 @@ from mcucompile.ir.types import QMIN
 from mcucompile.ops.global_pool import global_kind
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.ops.window import Pair, window
-from mcucompile.plan.program import KernelCall, Operand, Target
+from mcucompile.plan.program import KernelCall, Operand, RowWindow, Target
 from mcucompile.quant.mean import MeanRule, mean_rule
 from mcucompile.quant.numbers import clamp_bounds
 
@@ -72,6 +72,12 @@ class Pool2d(Op):
     def _clip(self, y: Array) -> Array:
         return y if self.clamp is None else np.clip(y, *self.clamp)
 
+    def row_window(
+        self, operand: int, operands: Sequence[Value], results: Sequence[Value]
+    ) -> RowWindow | None:
+        reach = (self.kernel[0] - 1) * self.dilations[0] + 1
+        return RowWindow(reach, self.strides[0], self.pads[0])
+
     def _call(
         self,
         operands: Sequence[Value],
@@ -107,6 +113,7 @@ class Pool2d(Op):
             writes=(Operand(results[0].name, oh, ow * c),),
             # A window is read before its result is written, and later ones start further on.
             in_place=((0, 0),) if top == left == 0 else (),
+            band=1,
             why=why,
         )
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from mcucompile.errors import InternalError
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ops.move import Move, strides
 from mcucompile.ops.reshape import Reshape
-from mcucompile.plan.program import KernelCall, Operand, Target
+from mcucompile.plan.program import KernelCall, Target
 
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
-LOOPS = 4  # of the kernel
 
 
 @dataclass(frozen=True)
@@ -40,61 +38,22 @@ class Transpose(Op):
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        found = loops(operands[0].shape, self.perm)
-        if len(found) > LOOPS:
-            raise InternalError(f"lower: {self.name} moves {len(found)} axes")
-        # The longest run innermost; a copy of whole bytes side by side is best of all.
-        found.sort(key=lambda loop: (loop.step == loop.to == 1, loop.size))
-        found = [Loop(1, 0, 0)] * (LOOPS - len(found)) + found
-        params = {f"n{i}": loop.size for i, loop in enumerate(found)}
-        params |= {f"from{i}": loop.step for i, loop in enumerate(found)}
-        params |= {f"to{i}": loop.to for i, loop in enumerate(found)}
-        size = operands[0].elements
-        return KernelCall(
-            op=self.name,
-            kernel="mcuc_transpose_s8",
-            header="mcuc/transpose.h",
-            params=params,
-            reads=(Operand(operands[0].name, 1, size),),
-            writes=(Operand(results[0].name, 1, size),),
-            why=f"{list(operands[0].shape)} by {list(self.perm)}, which no neighbour could undo",
-        )
+        shape = operands[0].shape
+        why = f"{list(shape)} by {list(self.perm)}, which no neighbour could undo"
+        return move(shape, self.perm).call(self, operands[0], results[0], why)
 
 
-@dataclass(frozen=True)
-class Loop:
-    """A run along one axis: `size` elements, `step` apart in the operand and `to` in the result."""
-
-    size: int
-    step: int
-    to: int
-
-
-def loops(shape: Shape, perm: Sequence[int]) -> list[Loop]:
-    """The fewest loops that transpose `shape` by `perm`.
-
-    Axes of length 1 fall out, and axes that stay neighbours are one.
-    """
-    found: list[Loop] = []
-    after = math.prod(shape)
-    for axis in perm:
-        size, step = shape[axis], math.prod(shape[axis + 1 :])
-        after //= size
-        if size == 1:
-            continue
-        if found and found[-1].step == size * step:
-            found[-1] = Loop(found[-1].size * size, step, after)
-        else:
-            found.append(Loop(size, step, after))
-    return found
+def move(shape: Shape, perm: Sequence[int]) -> Move:
+    """Where the elements of `shape` transposed by `perm` come from."""
+    steps = tuple(strides(shape))
+    return Move([shape[axis] for axis in perm], [steps[axis] for axis in perm])
 
 
 @onnx_import("Transpose")
 def import_transpose(node: OnnxNode) -> Value:
     x = node.operand(0)
     perm = tuple(node.attrs.get("perm", range(len(x.shape))[::-1]))
-    if len(loops(x.shape, perm)) > LOOPS:
-        node.unsupported(f"it moves more than {LOOPS} axes", "transpose in several steps")
+    move(x.shape, perm).check(node)
     return node.add(Transpose(*node.fresh(), perm=perm), x)
 
 

@@ -78,6 +78,8 @@ FIXED = {"sigmoid": QParams((1 / 256,), -128), "tanh": QParams((1 / 128,), 0)}
 class _Table(Op):
     """y = f(x) for each element."""
 
+    is_rowwise = True
+
     @abstractmethod
     def real(self, x: Array) -> Array:
         """f on float64 numbers of any shape."""
@@ -122,6 +124,8 @@ class _Table(Op):
             reads=(Operand(operands[0].name, 1, size),),
             writes=(Operand(results[0].name, 1, size),),
             in_place=((0, 0),),
+            row_unit="width",
+            tile=(4, 4),
             why="any function of one byte is a table of 256",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,14 +12,18 @@ from mcucompile.ir import Graph, Op, Shape, Value
 from mcucompile.ops.add import Add
 from mcucompile.ops.batchnorm import BatchNorm
 from mcucompile.ops.concat import Concat
+from mcucompile.ops.gather import Gather
 from mcucompile.ops.mul import Mul
 from mcucompile.ops.pad import Pad
+from mcucompile.ops.slice import Slice
 from mcucompile.ops.softmax import Softmax
+from mcucompile.ops.tile import Tile
 from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import ScaleShift, Unary
 from mcucompile.passes.rewrite import bypass, constant_like, set_operand
 
 Perm = tuple[int, ...]
+T = TypeVar("T")
 
 
 def sink_transposes(graph: Graph) -> Graph:
@@ -99,11 +104,19 @@ def on_moved_axes(op: Op, perm: Perm) -> Op | None:
             return op
         case Softmax() | BatchNorm() if perm[-1] == len(perm) - 1:
             return op
-        case Concat():
+        case Concat() | Gather():
             return replace(op, axis=perm[op.axis])
         case Pad():
-            return replace(op, pads=tuple(op.pads[axis] for axis in inverse_of(perm)))
+            return replace(op, pads=_moved_back(op.pads, perm))
+        case Slice():
+            return replace(op, parts=_moved_back(op.parts, perm))
+        case Tile():
+            return replace(op, repeats=_moved_back(op.repeats, perm))
     return None
+
+
+def _moved_back(per_axis: Sequence[T], perm: Perm) -> tuple[T, ...]:
+    return tuple(per_axis[axis] for axis in inverse_of(perm))
 
 
 def _is_free(graph: Graph, value: Value, perm: Perm, inverse: Perm) -> bool:

@@ -39,6 +39,27 @@ class Const:
 
 
 @dataclass(frozen=True)
+class RowWindow:
+    """The rows of an operand from which row y of the result is computed.
+
+    They are the `size` rows from y * stride // divide - top on, as far as they exist.
+    """
+
+    size: int = 1
+    stride: int = 1
+    top: int = 0
+    divide: int = 1
+
+    def begin(self, y: int, rows: int) -> int:
+        """The first of the operand's `rows` rows that row y, or any later one, is computed from."""
+        return min(max(y * self.stride // self.divide - self.top, 0), rows)
+
+    def end(self, y: int, rows: int) -> int:
+        """How many of the operand's `rows` rows there must be before row y can be computed."""
+        return min(max(y * self.stride // self.divide - self.top + self.size, 0), rows)
+
+
+@dataclass(frozen=True)
 class Operand:
     """A tensor as a kernel sees it: `rows` rows of `row_bytes` contiguous bytes."""
 
@@ -62,6 +83,21 @@ class KernelCall:
     reads, writes: operands in slot order. A constant activation operand is read from flash.
     scratch: bytes of 4-aligned scratch memory the kernel needs for exactly these params.
     in_place: pairs (read index, write index) which may share their bytes (same base address).
+    windows: per read, the rows that a row of the (only) result is computed from; None where it
+        may be any. Empty: None for all.
+    band: the kernel computes the result from top to bottom, this many rows at a time, and while it
+        computes those from y on, it reads no row of an operand before window.begin(y). 0 if it
+        goes another way. A call for some of the rows begins at a multiple of it.
+    tile: (bytes of operand 0, bytes of the result): the kernel walks over both in such tiles, and
+        has read all of a tile before it writes the tile of the result.
+    row_unit: the parameter that counts what the only row of this call is made of; the kernel
+        computes as well h rows of an h-th of it. Empty: rows are what they are.
+    takes_top: computed one row at a time, a row of the result may take the place of the first row
+        of its window of operand 0, even one that is only read for it.
+    folds: the kernel is called for rows [y0, y1) of operand 0, not of the result: it keeps sums in
+        scratch from the call with y0 == 0 on, and writes the result in that with the last row.
+    folding: the call that computes the same by folding, if this one does not.
+    turns: number of rows -> the kernel to use where that many rows are computed in one call.
     why: why this kernel was chosen; stands in the generated code and in the report.
     macs: multiply-accumulates.
     """
@@ -74,12 +110,24 @@ class KernelCall:
     writes: tuple[Operand, ...]
     scratch: int = 0
     in_place: tuple[tuple[int, int], ...] = ()
+    windows: tuple[RowWindow | None, ...] = ()
+    band: int = 0
+    tile: tuple[int, int] | None = None
+    row_unit: str = ""
+    takes_top: bool = False
+    folds: bool = False
+    folding: KernelCall | None = None
+    turns: Mapping[int, KernelCall] = field(default_factory=dict)
     why: str = ""
     macs: int = 0
 
     @property
     def consts(self) -> tuple[Const, ...]:
         return tuple(p for p in self.params.values() if isinstance(p, Const))
+
+    def window(self, read: int) -> RowWindow | None:
+        """The window of operand `read`."""
+        return self.windows[read] if self.windows else None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "concat": moves.concat,
     "pad": moves.pad,
     "transpose": moves.transpose,
+    "slice": moves.slices,
+    "tile": moves.tile,
+    "gather": moves.gather,
 }
 OPTIMIZE: tuple[Optimize, ...] = ("time", "balanced", "ram")
 TRIES = 100

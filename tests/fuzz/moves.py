@@ -6,7 +6,10 @@ import numpy as np
 
 from mcucompile.ir import Graph, Value
 from mcucompile.ops.concat import Concat
+from mcucompile.ops.gather import Gather
 from mcucompile.ops.pad import MODES, Pad
+from mcucompile.ops.slice import Part, Slice
+from mcucompile.ops.tile import Tile
 from mcucompile.ops.transpose import Transpose
 from tests.fuzz.dice import Dice
 from tests.fuzz.elementwise import shape
@@ -44,3 +47,31 @@ def transpose(dice: Dice) -> Graph:
     axes = 1 + dice.rng.permutation(len(x.shape) - 1)
     perm = (0, *(int(a) for a in axes))
     return op_graph(Transpose("op", ORIGIN, perm), [x], x.q)
+
+
+def slices(dice: Dice) -> Graph:
+    x = Value("x", shape(dice, dice.number(2, 5)), "int8", dice.qparams())
+    parts = [_part(dice, d) if dice.chance(0.7) else None for d in x.shape[1:]]
+    return op_graph(Slice("op", ORIGIN, (None, *parts)), [x], x.q)
+
+
+def _part(dice: Dice, size: int) -> Part:
+    """Some of the indices 0 .. size - 1, forwards or backwards."""
+    step = dice.one_of([1, 1, 1, dice.number(1, 4)])
+    first = dice.number(0, size - 1)
+    count = dice.number(1, (size - 1 - first) // step + 1)
+    part = range(first, first + count * step, step)
+    return part[::-1] if dice.chance(0.2) else part
+
+
+def tile(dice: Dice) -> Graph:
+    x = Value("x", shape(dice), "int8", dice.qparams())
+    repeats = [dice.one_of([1, 1, 2, 3, 7]) for _ in x.shape[1:]]
+    return op_graph(Tile("op", ORIGIN, (1, *repeats)), [x], x.q)
+
+
+def gather(dice: Dice) -> Graph:
+    x = Value("x", shape(dice), "int8", dice.qparams())
+    axis = dice.number(1, len(x.shape) - 1)
+    indices = tuple(dice.numbers(dice.size(12), 0, x.shape[axis] - 1))
+    return op_graph(Gather("op", ORIGIN, axis, indices), [x], x.q)

@@ -16,6 +16,7 @@ from mcucompile.plan.place import make_plan
 from mcucompile.reference.integer_interpreter import run_int
 from tests.ops.test_elementwise import add_cases, mul_cases
 from tests.ops.test_moves import concat_cases, pad_cases
+from tests.ops.test_parts import gather_cases, slice_cases, tile_cases
 from tests.ops.test_pool import average_cases, global_cases, max_cases
 from tests.ops.test_shapes import transpose_cases
 from tests.ops.test_softmax import softmax_cases
@@ -27,7 +28,7 @@ from tests.support.tools import needs_qemu
 CASES = {
     "elementwise": [add_cases, mul_cases, table_cases, softmax_cases],
     "pools": [max_cases, average_cases, global_cases],
-    "moves": [concat_cases, pad_cases, transpose_cases],
+    "moves": [concat_cases, pad_cases, transpose_cases, slice_cases, tile_cases, gather_cases],
 }
 
 

@@ -41,6 +41,10 @@ class RandomModel:
             *[self.batchnorm] * 2,
             self.pad,
             self.concat,
+            self.slice,
+            self.split,
+            self.tile,
+            self.gather,
             *[self.pool] * 2,
             self.global_pool,
             self.transpose,
@@ -127,6 +131,43 @@ class RandomModel:
         joined = [d + shape[axis] if i == axis else d for i, d in enumerate(x[1])]
         self._add("Concat", [x[0], other], tuple(joined), axis=axis)
 
+    def slice(self, x: Tensor) -> None:
+        axis = self.pick.randrange(1, len(x[1]))
+        size, step = x[1][axis], self.pick.choice([1, 1, 2, -1])
+        first, last = sorted(self.pick.choice(range(size)) for _ in range(2))
+        part = range(first, last + 1, step) if step > 0 else range(last, first - 1, step)
+        bounds = [part.start, part.stop if part.stop >= 0 else -size - 1, axis, step]
+        operands = [x[0], *(self._number(np.array([n], dtype=np.int64)) for n in bounds)]
+        self._add("Slice", operands, self._resized(x[1], axis, len(part)))
+
+    def split(self, x: Tensor) -> None:
+        """Both parts are joined again, the other way round."""
+        axis = self.pick.randrange(1, len(x[1]))
+        if x[1][axis] == 1:
+            return
+        first = self.pick.randrange(1, x[1][axis])
+        sizes = [first, x[1][axis] - first]
+        names = [f"t{len(self.tensors)}", f"t{len(self.tensors) + 1}"]
+        operands = [x[0], self._number(np.array(sizes, dtype=np.int64))]
+        self.nodes.append(helper.make_node("Split", operands, names, names[0], axis=axis))
+        for name, size in zip(names, sizes, strict=True):
+            self.tensors.append((name, self._resized(x[1], axis, size)))
+        self._add("Concat", names[::-1], x[1], axis=axis)
+
+    def tile(self, x: Tensor) -> None:
+        axis = self.pick.randrange(1, len(x[1]))
+        if x[1][axis] > 8:
+            return
+        repeats = [2 if i == axis else 1 for i in range(len(x[1]))]
+        operands = [x[0], self._number(np.array(repeats, dtype=np.int64))]
+        self._add("Tile", operands, self._resized(x[1], axis, 2 * x[1][axis]))
+
+    def gather(self, x: Tensor) -> None:
+        axis = self.pick.randrange(1, len(x[1]))
+        picked = [self.pick.randrange(x[1][axis]) for _ in range(self.pick.choice([1, 2, 3, 5]))]
+        operands = [x[0], self._number(np.array(picked, dtype=np.int64))]
+        self._add("Gather", operands, self._resized(x[1], axis, len(picked)), axis=axis)
+
     def pool(self, x: Tensor) -> None:
         name, shape = x
         if len(shape) != 4:
@@ -187,6 +228,10 @@ class RandomModel:
         name = f"w{len(self.weights)}"
         self.weights[name] = np.asarray(array)
         return name
+
+    @staticmethod
+    def _resized(shape: Shape, axis: int, size: int) -> Shape:
+        return (*shape[:axis], size, *shape[axis + 1 :])
 
     @staticmethod
     def _windows(size: Shape, kernel: list[int], pads: list[int], strides: list[int]) -> Shape:

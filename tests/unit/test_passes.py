@@ -22,9 +22,11 @@ from mcucompile.ir.verify import verify
 from mcucompile.ops.add import Add
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.gather import Gather
 from mcucompile.ops.mul import Mul
 from mcucompile.ops.pool import AveragePool, MaxPool
 from mcucompile.ops.reshape import Reshape
+from mcucompile.ops.tile import Tile
 from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import ScaleShift, Unary
 from mcucompile.passes import FLOAT_PASSES, run_passes
@@ -114,6 +116,39 @@ def test_nchw_network_needs_one_transpose() -> None:
     assert (graph.input_ports[0].layout, graph.output_ports[0].layout) == ("NCHW", "NCHW")
     assert kinds(graph)[0] == kinds(graph)[-1] == "Transpose"
     assert Counter(kinds(normalized(model, "nhwc")))["Transpose"] == 1
+
+
+def test_parts_of_images_keep_no_transposes() -> None:
+    """Channels are split, shuffled and repeated where they are: on the last axis."""
+    model = model_of(
+        [
+            conv("a", "x", "a"),
+            node("Split", ["a", "sizes"], ["left", "right"], axis=1),
+            node("Relu", ["left"], ["l"]),
+            node("Tile", ["l", "repeats"], ["tiled"]),
+            node("Slice", ["tiled", "start", "end", "axis"], ["part"]),
+            node("Gather", ["right", "indices"], ["shuffled"], axis=1),
+            node("Slice", ["shuffled", "start", "end", "axis"], ["other"]),
+            node("Concat", ["other", "part"], ["cat"], axis=1),
+            conv("b", "cat", "y"),
+        ],
+        {"x": (1, 3, 8, 8)},
+        {"y": (1, 2, 3, 4)},
+        {
+            **conv_weights("a", 5, 3),
+            **conv_weights("b", 2, 7),
+            "sizes": np.array([2, 3]),
+            "repeats": np.array([1, 2, 1, 1]),
+            "start": np.array([1]),
+            "end": np.array([6]),
+            "axis": np.array([2]),
+            "indices": np.array([2, 0, 1]),
+        },
+    )
+    graph = normalized(model, "nhwc")
+    assert Counter(kinds(graph))["Transpose"] == 1  # of the result
+    assert the(graph, Tile).repeats == (1, 1, 1, 2)
+    assert the(graph, Gather).axis == 3
 
 
 def test_nhwc_borders_vanish() -> None:
