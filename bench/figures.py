@@ -11,13 +11,15 @@ import onnx
 
 from mcucompile.board import Board, load_board
 from mcucompile.compiler import Compilation
+from mcucompile.cycles import cycle_model
 from mcucompile.emit import EmitOptions, emit
 from mcucompile.ir import Graph
 from mcucompile.lower import lower
 from mcucompile.measure import measure, profile, report
 from mcucompile.options import CompileOptions
 from mcucompile.plan.check import check_plan
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
+from mcucompile.report.build import Report
 
 BOARDS = {"cortex-m4": "nano33ble", "cortex-m7": "stm32f746"}
 # A model that is too large for the board has figures as well.
@@ -29,8 +31,9 @@ class Figures:
     """Of one inference, or of one call of a layer's kernel.
 
     work: multiply-accumulates, or elements where there are none. cycles: as `profile` models them.
-    code, sram, flash: bytes, of a model as its report states them (sram: arena with scratch, stack
-    and statics); for a layer those of the model that consists of it.
+    core_cycles: those among them in which the core does not wait for data from flash. code, sram,
+    flash: bytes, of a model as its report states them (sram: arena with scratch, stack and
+    statics); for a layer those of the model that consists of it.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Figures:
     work: int
     instructions: int
     cycles: int
+    core_cycles: int
     code: int
     sram: int
     flash: int
@@ -60,6 +64,7 @@ def model_figures(name: str, compilation: Compilation) -> Figures:
         content["model"]["macs"],
         content["instructions_total"],
         content["cycles_total"],
+        _core_cycles(compilation.board, content),
         content["flash"]["code_bytes"],
         content["sram"]["total_bytes"],
         content["flash"]["total_bytes"],
@@ -80,10 +85,16 @@ def layer_figures(
         step["macs"] or work,
         step["instructions"],
         step["cycles"],
+        _core_cycles(compilation.board, content),
         content["flash"]["code_bytes"],
         content["sram"]["total_bytes"],
         content["flash"]["total_bytes"],
     )
+
+
+def _core_cycles(board: Board, content: Report) -> int:
+    cycles = sum(step["executed"]["core_cycles"] for step in content["steps"])
+    return round(cycle_model(board).per_core_cycle * cycles)
 
 
 def _compile_graph(graph: Graph, board: Board, wishes: Mapping[str, Any]) -> Compilation:
@@ -92,4 +103,6 @@ def _compile_graph(graph: Graph, board: Board, wishes: Mapping[str, Any]) -> Com
     check_plan(plan)
     files = emit(graph, plan, EmitOptions("layer", board=board.name))
     nowhere, nothing, options = Path("layer"), onnx.ModelProto(), CompileOptions(board.name)
-    return Compilation(nowhere, nothing, "", "layer", board, options, graph, graph, plan, files)
+    return Compilation(
+        nowhere, nothing, "", "layer", board, options, graph, graph, graph, plan, files
+    )

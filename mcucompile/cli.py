@@ -77,7 +77,21 @@ COMPILE_OPTIONS = (
         callback=_sizes,
         help="Size of a symbolic dimension.",
     ),
+    click.option(
+        "--winograd/--no-winograd",
+        default=None,
+        help="Winograd convolutions: everywhere possible, or nowhere [where they pay].",
+    ),
+    click.option(
+        "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."
+    ),
     click.option("--keep-input", is_flag=True, help="The run leaves its inputs intact."),
+    click.option(
+        "--schedule",
+        type=click.Choice(["auto", "whole", "stream"]),
+        default="auto",
+        help="Run layers whole or row by row; auto leaves it to -O [auto].",
+    ),
     click.option(
         "--data-scale", type=float, default=1.0, help="Samples are mapped x -> S*x + O first [1]."
     ),
@@ -113,7 +127,10 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         flash=args["flash"],
         input_layout=args["input_layout"] or "",
         dims=args["dims"],
+        winograd=args["winograd"],
         keep_input=args["keep_input"],
+        prune_channels=not args["no_prune_channels"],
+        schedule=args["schedule"],
     )
 
 

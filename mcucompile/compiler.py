@@ -23,9 +23,10 @@ from mcucompile.ir import Graph
 from mcucompile.lower import lower
 from mcucompile.options import CompileOptions
 from mcucompile.passes import FLOAT_PASSES, run_passes
+from mcucompile.passes.prune_channels import prune_channels
 from mcucompile.plan.check import check_plan
-from mcucompile.plan.place import make_plan
 from mcucompile.plan.plan import Plan
+from mcucompile.plan.planner import PlanOptions, make_plan
 from mcucompile.quant.absorb_qdq import absorb_qdq
 from mcucompile.quant.calibrate import calibrate
 from mcucompile.quant.legalize import legalize
@@ -33,12 +34,15 @@ from mcucompile.quant.quantize import quantize
 
 Progress = Callable[[str], None]
 
+RESERVED = 1024  # bytes of RAM for the stack and the statics of a model
+
 
 @dataclass(frozen=True)
 class Compilation:
     """A compiled model with everything that later stages and people ask about.
 
-    float_graph: before quantization. graph: quantized. files: path -> text of the C sources.
+    float_graph: before quantization. whole_graph: quantized. graph: without the channels that
+    nothing depends on. files: path -> text of the C sources.
     """
 
     path: Path
@@ -48,6 +52,7 @@ class Compilation:
     board: Board
     options: CompileOptions
     float_graph: Graph
+    whole_graph: Graph
     graph: Graph
     plan: Plan
     files: dict[str, str] = field(repr=False)
@@ -69,12 +74,14 @@ def compile_model(
 
     progress("quantize")
     ranges, warnings = calibrate(model, graph, options)
-    graph = legalize(quantize(graph, ranges))
+    graph = whole = legalize(quantize(graph, ranges))
+    if options.prune_channels:
+        graph = prune_channels(graph)
 
     progress("plan")
     target = replace(board.target(options.optimize), winograd=options.winograd)
     program = lower(graph, target)
-    plan = make_plan(program, keep_input=options.keep_input)
+    plan = make_plan(program, _plan_options(board, options))
     check_plan(plan)
 
     progress("emit")
@@ -82,8 +89,14 @@ def compile_model(
     emit_options = EmitOptions(name, path.name, sha256, board.name, options.optimize)
     files = emit(graph, plan, emit_options)
     return Compilation(
-        path, model, sha256, name, board, options, float_graph, graph, plan, files, warnings
+        path, model, sha256, name, board, options, float_graph, whole, graph, plan, files, warnings
     )
+
+
+def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:
+    """The arena may have what the stack and the model's statics leave of the board's RAM."""
+    ram = max(board.ram_bytes - RESERVED, 0)
+    return PlanOptions(options.optimize, ram, options.keep_input, options.schedule)
 
 
 def write_sources(compilation: Compilation, folder: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mcucompile.errors import InternalError
 from mcucompile.ir import Graph
-from mcucompile.plan.program import KernelCall, Program, Target
+from mcucompile.plan.program import KernelCall, Program, Target, height
 
 CODE_RESERVE = 48 * 1024  # bytes of flash for the code of a large model
 
@@ -31,7 +31,11 @@ def lower(graph: Graph, target: Target) -> Program:
             continue
         call = op.lower(operands, results, target)
         names = [v.name for v in operands]
-        windows = [op.row_window(names.index(o.value), operands, results) for o in call.reads]
+        windows = []
+        for o in call.reads:
+            slot = names.index(o.value)
+            sees_rows = call.row_unit or o.rows == height(operands[slot].shape)
+            windows.append(op.row_window(slot, operands, results) if sees_rows else None)
         call = replace(call, windows=tuple(windows))
         if [o.value for o in call.writes] != [v.name for v in results]:
             raise InternalError(f"lowering of {op.name} does not write the operator's results")

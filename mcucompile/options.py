@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mcucompile.plan.planner import Scheduling
 from mcucompile.plan.program import Optimize
 
 CalibrationMethod = Literal["minmax", "percentile"]
@@ -29,7 +30,8 @@ class CompileOptions:
     the model file's name. calibration: None calibrates a float model with synthetic data.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
-    winograd: use Winograd convolutions wherever possible, never, or (None) where they pay.
+    schedule: how steps are run; see PlanOptions. winograd: use Winograd convolutions wherever possible, never, or (None) where they pay.
+    prune_channels: remove channels that no output depends on.
     """
 
     board: str
@@ -42,4 +44,6 @@ class CompileOptions:
     input_layout: Literal["", "nhwc", "nchw"] = ""
     dims: Mapping[str, int] = field(default_factory=dict)
     keep_input: bool = False
+    schedule: Scheduling = "auto"
     winograd: bool | None = None
+    prune_channels: bool = True

@@ -1,9 +1,9 @@
 /* Runs a compiled model on samples from a file, in one of four modes:
  *
  *     run    every sample: the outputs go to the output file; prints "stack BYTES"
- *     dump   one sample: what each step wrote goes to the output file, step after step
+ *     dump   one sample: the rows that each call wrote go to the output file, call after call
  *     count  one sample: prints "total TICKS" for the run and "empty TICKS" for an empty function
- *     steps  one sample: prints "step INDEX TICKS" for each step and "empty TICKS"
+ *     steps  one sample: prints "step INDEX TICKS" for each call of a step, then "empty TICKS"
  *
  * A sample is the bytes of all inputs, in order. dump and steps need a model compiled with
  * MCUC_STEP_HOOK. Nothing here calls the C library: library code in an image is the model's.
@@ -82,59 +82,79 @@ static void count_run(void) {
 
 #ifdef MCUC_STEP_HOOK
 
+/* Row y of a result is in slot (y * stride + lead) % rows; a result that is `folded` from that many
+ * rows has only row 0, which is there after the last of them. */
 typedef struct {
-    int32_t step, offset, size;
-} region;
+    int32_t step, offset, row_bytes, rows, pitch, stride, lead, folded;
+} place;
 
-static const region step_writes[] = {MODEL_STEP_WRITES{MODEL_STEPS, 0, 0}};
-static volatile uint32_t step_ticks[MODEL_STEPS + 1][2];
-static int dumping;
+static const place step_writes[] = {MODEL_STEP_WRITES{MODEL_STEPS, 0, 0, 0, 0, 0, 0, 0}};
+static enum { QUIET, DUMPING, COUNTING } reporting;
 
-static void dump_step(int step) {
-    for (const region *r = step_writes; r->step < MODEL_STEPS; r++) {
-        if (r->step == step) {
-            platform_write(platform_arena() + r->offset, (size_t)r->size);
+static void dump_rows(const place *p, int32_t y0, int32_t y1) {
+    for (int32_t y = y0; y < y1; y++) {
+        const int32_t slot = (y * p->stride + p->lead) % p->rows;
+        platform_write(platform_arena() + p->offset + slot * p->pitch, (size_t)p->row_bytes);
+    }
+}
+
+static void dump_step(int step, int32_t y0, int32_t y1) {
+    for (const place *p = step_writes; p->step < MODEL_STEPS; p++) {
+        if (p->step == step && p->folded == 0) {
+            dump_rows(p, y0, y1);
+        } else if (p->step == step && p->folded == y1) {
+            dump_rows(p, 0, 1);
         }
     }
 }
 
-/* Called before (done = 0) and after (done = 1) each step. The path from one reading of the clock
- * to the next is the same for every step, so that an empty pair of calls measures it. */
-void mcuc_step_hook(int step, int done);
-void mcuc_step_hook(int step, int done) {
-    step_ticks[step][done] = platform_ticks();
-    if (dumping && done) {
-        dump_step(step);
+static void print_step(uint32_t step, uint32_t ticks) {
+    if (step < MODEL_STEPS) {
+        print_number("step ", step);
+    } else {
+        platform_print("empty");
+    }
+    print_number(" ", ticks);
+    platform_print("\n");
+}
+
+/* Called before (done = 0) and after (done = 1) rows [y0, y1) of each step. The path from one
+ * reading of the clock to the next is the same for every step, so that an empty pair of calls
+ * measures it. */
+__attribute__((noinline)) void mcuc_step_hook(int step, int32_t y0, int32_t y1, int done);
+void mcuc_step_hook(int step, int32_t y0, int32_t y1, int done) {
+    static volatile uint32_t begun;
+    if (!done) {
+        begun = platform_ticks();
+        return;
+    }
+    uint32_t ticks = platform_ticks() - begun;
+    if (reporting == DUMPING) {
+        dump_step(step, y0, y1);
+    } else if (reporting == COUNTING) {
+        print_step((uint32_t)step, ticks);
     }
 }
 
 static void dump_run(void) {
     load_the_sample();
-    dumping = 1;
+    reporting = DUMPING;
     run_model();
 }
 
 /* A step that does nothing, called like the others: nothing else stands between the two calls, and
  * the second is no tail call. */
 static __attribute__((noinline)) void empty_step(void) {
-    mcuc_step_hook(MODEL_STEPS, 0);
-    mcuc_step_hook(MODEL_STEPS, 1);
+    mcuc_step_hook(MODEL_STEPS, 0, 0, 0);
+    mcuc_step_hook(MODEL_STEPS, 0, 0, 1);
     __asm__ volatile("" ::: "memory");
 }
 
 static void count_steps(void) {
     load_the_sample();
+    reporting = COUNTING;
     run_model();
     empty_step();
-    for (uint32_t i = 0; i <= MODEL_STEPS; i++) {
-        if (i < MODEL_STEPS) {
-            print_number("step ", i);
-        } else {
-            platform_print("empty");
-        }
-        print_number(" ", step_ticks[i][1] - step_ticks[i][0]);
-        platform_print("\n");
-    }
 }
 
 #endif

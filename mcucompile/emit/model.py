@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mcucompile import __version__, resources
 from mcucompile.emit import ctext
 from mcucompile.emit.boundary import shared_kernels
+from mcucompile.emit.schedule import segment_views
 from mcucompile.emit.views import TensorView, const_views, step_view, tensor_view
 from mcucompile.ir import Graph, Port
 from mcucompile.plan.plan import ARENA_ALIGN, Plan, Region
@@ -54,6 +55,7 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
         "align": ARENA_ALIGN,
         "headers": headers,
         "steps": steps,
+        "segments": segment_views(plan),
         "shared": sorted({s.kernel for s in steps if s.shared}),
         "consts": const_views(plan, options.name),
         "inputs": _tensors(graph, graph.inputs, graph.input_ports, plan.inputs),

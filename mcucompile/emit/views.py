@@ -9,7 +9,7 @@ import numpy as np
 
 from mcucompile.emit import ctext
 from mcucompile.ir import Array, Graph, Op, Port, Value
-from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.plan.plan import Place, Plan, Region, Step
 from mcucompile.plan.program import Const, KernelCall, Operand
 
 
@@ -50,6 +50,7 @@ class StepView:
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     rows: int
+    whole: bool
     scratch: str
 
 
@@ -91,13 +92,10 @@ def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -
         else:
             params.append((field, ctext.integer(value)))
     sources = []
-    for slot, (operand, region) in enumerate(zip(call.reads, step.reads, strict=True)):
+    for slot, (operand, place) in enumerate(zip(call.reads, step.reads, strict=True)):
         constant = _symbol(prefix, index, f"operand{slot}")
-        base = constant if region is None else f"arena + {region.offset}"
-        sources.append(_rows(base, operand))
-    targets = [
-        _rows(f"arena + {r.offset}", o) for o, r in zip(call.writes, step.writes, strict=True)
-    ]
+        sources.append(_rows(constant, operand) if place is None else _view(place))
+    targets = [_view(place) for place in step.writes]
     return StepView(
         index=index,
         comment=tuple(ctext.comment(line) for line in _describe(graph, step)),
@@ -106,7 +104,8 @@ def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -
         params=tuple(params),
         sources=tuple(sources),
         targets=tuple(targets),
-        rows=call.writes[0].rows,
+        rows=step.total_rows,
+        whole=plan.segment_of(index).mode == "whole",
         scratch=f"arena + {step.scratch.offset}" if step.scratch else "NULL",
     )
 
@@ -124,9 +123,9 @@ def _describe(graph: Graph, step: Step) -> list[str]:
     ins = [v for v in graph.operands(op) if not v.is_constant]
     shapes = " + ".join(_shape(v.shape) for v in ins)
     outs = ", ".join(_shape(v.shape) for v in graph.results(op))
-    places = [f"reads {_place(r)}" for r in step.reads]
-    places += [f"writes {_place(r)}" for r in step.writes]
-    places += [f"scratch {_place(step.scratch)}"] if step.scratch else []
+    places = [f"reads {_where(p)}" for p in step.reads]
+    places += [f"writes {_where(p)}" for p in step.writes]
+    places += [f"scratch {_bytes(step.scratch)}"] if step.scratch else []
     return [
         f"{op.kind}: {_names(op)}",
         f"{shapes} -> {outs}, {call.macs:,} MAC",
@@ -143,8 +142,21 @@ def _shape(shape: Sequence[int]) -> str:
     return "x".join(str(d) for d in shape)
 
 
-def _place(region: Region | None) -> str:
-    return "flash" if region is None else f"[{region.offset}, {region.end})"
+def _where(place: Place | None) -> str:
+    return "flash" if place is None else _bytes(place.region)
+
+
+def _bytes(region: Region) -> str:
+    return f"[{region.offset}, {region.end})"
+
+
+def _view(place: Place) -> str:
+    """The initializer of a row view; where rows do not follow each other, of the one row y0."""
+    if (place.stride, place.lead) == (1, 0):
+        return f"{{arena + {place.offset}, {place.pitch}, {place.rows}}}"
+    y = "y0" if place.stride == 1 else f"y0 * {place.stride}"
+    slot = f"({y} + {place.lead}) % {place.rows}"
+    return f"{{arena + {place.offset} + {slot} * {place.pitch}, {place.row_bytes}, 1}}"
 
 
 def _rows(base: str, operand: Operand) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from mcucompile.board import Board
 from mcucompile.emit import ctext
 from mcucompile.emulate import harness, toolchain
+from mcucompile.emulate.code_size import FunctionSize, function_sizes
 from mcucompile.emulate.stack import stack_bound
 from mcucompile.errors import DoesNotFitError, ErrorGroup, McuCompileError
 from mcucompile.plan.plan import Plan
@@ -24,8 +25,10 @@ from mcucompile.templating import render
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
 
 _KIB = 1024
-_QEMU_MEMORY = 4096 * _KIB  # at 0 (executable) and at 0x20000000, on all MPS2 machines
+RAM_ORIGIN = 0x2000_0000  # of the QEMU image; below are code and constants
+_QEMU_MEMORY = 4096 * _KIB  # at 0 (executable) and at RAM_ORIGIN, on all MPS2 machines
 _HARNESS_MEMORY = 256 * _KIB  # of each, for the harness
+FLASH_ORIGIN = _HARNESS_MEMORY  # of the model in the QEMU image
 _HARNESS_STACK = 16 * _KIB
 _UNUSED_STACK = 64  # painted, beyond the bound
 _HARNESS_SLACK = 32 + _UNUSED_STACK + 16  # guards around the arena; alignment
@@ -52,12 +55,14 @@ class Sizes:
 
     code_bytes, const_bytes: flash, library functions that the model calls included.
     static_bytes: .data and .bss with one context. stack_bytes: a proved bound for one run.
+    functions: those that steps execute; part of code_bytes.
     """
 
     code_bytes: int
     const_bytes: int
     static_bytes: int
     stack_bytes: int
+    functions: tuple[FunctionSize, ...] = ()
 
     @property
     def flash_bytes(self) -> int:
@@ -156,7 +161,7 @@ def _build_qemu_image(
     image = _Image(folder, name, board, plan, workdir)
     image.compile(["startup.c", "strict_core.c", "qemu.c", "harness.c"], defines)
     most = _QEMU_MEMORY - _HARNESS_MEMORY
-    ram, flash = 0x2000_0000, _HARNESS_MEMORY
+    ram, flash = RAM_ORIGIN, FLASH_ORIGIN
     regions = [
         _Region("SUPPORT_FLASH", 0, _HARNESS_MEMORY),
         _Region("FLASH", flash, min(board.flash_bytes, most)),
@@ -261,4 +266,5 @@ def _sizes(elf: Path, name: str) -> Sizes:
         const_bytes=sections.get(".rodata", 0) + sections.get(".data", 0),
         static_bytes=sections.get(".data", 0) + sections.get(".bss", 0),
         stack_bytes=stack_bound(elf, f"{name}_run"),
+        functions=function_sizes(elf, name),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from mcucompile import resources
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
-from mcucompile.plan.plan import Plan
+from mcucompile.plan.plan import Plan, Step
 from mcucompile.templating import render
 
 
@@ -22,9 +22,9 @@ def support_dir() -> Path:
 def write_config(folder: Path, name: str, plan: Plan) -> None:
     """Write `harness_config.h`, which ties the support code to the model called `name`."""
     writes = [
-        (i, region.offset, operand.size)
+        (i, p.offset, p.row_bytes, p.rows, p.pitch, p.stride, p.lead, _folded(step))
         for i, step in enumerate(plan.steps)
-        for operand, region in zip(step.call.writes, step.writes, strict=True)
+        for p in step.writes
     ]
     text = render(
         "harness_config.h.j2",
@@ -64,8 +64,30 @@ def read_outputs(folder: Path, plan: Plan, samples: int) -> list[Array]:
 
 def read_steps(folder: Path, plan: Plan) -> list[Array]:
     """The dump in `output.bin`: per step, the bytes of all its writes, one after the other."""
-    sizes = [sum(operand.size for operand in step.call.writes) for step in plan.steps]
-    return np.split(_read(folder, sum(sizes)), _ends(sizes)) if sizes else []
+    found: list[list[list[Array]]] = [[[] for _ in step.writes] for step in plan.steps]
+    pieces = list(_pieces(plan))
+    data = _read(folder, sum(size for _, _, size in pieces))
+    for (step, slot, _), rows in zip(
+        pieces, np.split(data, _ends([size for *_, size in pieces])), strict=True
+    ):
+        found[step][slot].append(rows)
+    return [np.concatenate([a for slot in slots for a in slot]) for slots in found]
+
+
+def _pieces(plan: Plan) -> Iterator[tuple[int, int, int]]:
+    """(step, write slot, bytes) of what the harness dumps, in order."""
+    for k, begin, end in plan.events():
+        step = plan.steps[k]
+        for slot, place in enumerate(step.writes):
+            if not _folded(step):
+                yield k, slot, (end - begin) * place.row_bytes
+            elif end == step.total_rows:
+                yield k, slot, place.row_bytes
+
+
+def _folded(step: Step) -> int:
+    """Rows that the step folds into its result; 0 if it does not."""
+    return step.total_rows if step.call.folds else 0
 
 
 def stopped(name: str, where: str, why: str) -> ValidationError:

@@ -19,6 +19,7 @@ from mcucompile.errors import InternalError
 from mcucompile.ir import Array
 
 TICKS_PER_INSTRUCTION = 3.2
+_COUNTING = ("-icount", "shift=7")
 
 # Ten times what a slow machine needs.
 _SECONDS_TO_START = 120.0
@@ -50,7 +51,7 @@ def run(firmware: Firmware, inputs: Sequence[Array]) -> RunResult:
     with tempfile.TemporaryDirectory(prefix="mcucompile-qemu-") as temporary:
         work = Path(temporary)
         samples = harness.write_input(work, firmware.plan, inputs)
-        (stack,) = _numbers(_run(firmware, "run", work, samples), "stack")
+        (stack,) = _numbers(execute(firmware, "run", work, samples), "stack")
         if stack > firmware.stack_bytes:
             raise InternalError(f"{stack} bytes of stack used, {firmware.stack_bytes} proved")
         return RunResult(harness.read_outputs(work, firmware.plan, samples), stack)
@@ -61,34 +62,41 @@ def dump(firmware: Firmware, inputs: Sequence[Array]) -> list[Array]:
     with tempfile.TemporaryDirectory(prefix="mcucompile-qemu-") as temporary:
         work = Path(temporary)
         harness.write_input(work, firmware.plan, inputs)
-        _run(with_step_hook(firmware), "dump", work)
+        execute(with_step_hook(firmware), "dump", work)
         return harness.read_steps(work, firmware.plan)
 
 
-def profile(firmware: Firmware, inputs: Sequence[Array]) -> Profile:
-    """Count the instructions of one sample: exact and repeatable. Raises as run does."""
+def profile(firmware: Firmware, inputs: Sequence[Array], hooked: Firmware | None = None) -> Profile:
+    """Count the instructions of one sample: exact and repeatable. Raises as run does.
+
+    hooked: the firmware with its step hook, where it is already built.
+    """
     with tempfile.TemporaryDirectory(prefix="mcucompile-qemu-") as temporary:
         work = Path(temporary)
         harness.write_input(work, firmware.plan, inputs)
-        text = _run(firmware, "count", work, count=True)
+        text = execute(firmware, "count", work, extra=_COUNTING)
         (total,), (empty,) = _numbers(text, "total"), _numbers(text, "empty")
         empty_function = 1  # the instruction by which it returns
         whole = _instructions(total) - _instructions(empty) + empty_function
-        text = _run(with_step_hook(firmware), "steps", work, count=True)
-        (empty,) = _numbers(text, "empty")
-        steps = [_instructions(t) - _instructions(empty) for t in _numbers(text, r"step \d+")]
-        return Profile(steps, whole)
+        text = execute(hooked or with_step_hook(firmware), "steps", work, extra=_COUNTING)
+        return Profile(_steps(firmware, text), whole)
 
 
-def _run(firmware: Firmware, mode: str, work: Path, samples: int = 1, count: bool = False) -> str:
-    """Run the image in the folder `work`; returns what it printed."""
-    command: list[str | Path] = [toolchain.qemu(), "-M", firmware.board.qemu, "-nographic"]
-    command += ["-monitor", "none", "-serial", "none"]
-    command += ["-semihosting-config", f"enable=on,target=native,arg={mode}"]
-    command += ["-icount", "shift=7"] if count else []
+def command(firmware: Firmware, mode: str) -> list[str | Path]:
+    """The command that runs the image in a mode of the harness, in a folder with its input."""
+    machine = [toolchain.qemu(), "-M", firmware.board.qemu, "-nographic"]
+    machine += ["-monitor", "none", "-serial", "none"]
+    machine += ["-semihosting-config", f"enable=on,target=native,arg={mode}"]
+    return [*machine, "-kernel", firmware.elf.resolve()]
+
+
+def execute(
+    firmware: Firmware, mode: str, work: Path, samples: int = 1, extra: Sequence[str] = ()
+) -> str:
+    """Run the image in the folder `work`; returns what it printed. Raises as run does."""
     macs = sum(call.macs for call in firmware.plan.program.calls)
     timeout = _SECONDS_TO_START + samples * (_SECONDS_PER_SAMPLE + macs * _SECONDS_PER_MAC)
-    done = toolchain.run([*command, "-kernel", firmware.elf.resolve()], work, timeout)
+    done = toolchain.run([*command(firmware, mode), *extra], work, timeout)
     text = done.stdout + done.stderr
     if done.status != 0:
         why = toolchain.excerpt(_with_function(firmware, text))
@@ -107,6 +115,15 @@ def _with_function(firmware: Firmware, text: str) -> str:
         if int(address, 16) <= int(fault[1], 16):
             name = symbol
     return f"{fault[0]} in {name}"
+
+
+def _steps(firmware: Firmware, text: str) -> list[int]:
+    """The instructions of every step, all its calls together."""
+    (empty,) = _numbers(text, "empty")
+    steps = [0] * len(firmware.plan.steps)
+    for step, ticks in re.findall(r"^step (\d+) (\d+)$", text, re.MULTILINE):
+        steps[int(step)] += _instructions(int(ticks)) - _instructions(empty)
+    return steps
 
 
 def _numbers(text: str, label: str) -> list[int]:

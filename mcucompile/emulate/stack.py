@@ -27,7 +27,7 @@ _SUBTRACT = re.compile(r"^sub[sw]?(?:\.w)?$")
 
 
 @dataclass
-class _Function:
+class Function:
     """Frame in bytes, addresses of callees, and why there is no bound ("" if there is one)."""
 
     name: str
@@ -41,16 +41,20 @@ def stack_bound(elf: Path, root: str) -> int:
 
     Raises InternalError if the code of `root` or of something it calls has no bound.
     """
-    objdump = toolchain.binutil("objdump")
-    listing = toolchain.run([objdump, "-d", "--no-show-raw-insn", elf]).stdout
-    functions = _functions(listing)
+    functions = call_graph(elf)
     for address, function in functions.items():
         if function.name == root:
             return _bound(functions, address, ())
     raise InternalError(f"{elf.name} has no function {root}")
 
 
-def _bound(functions: dict[int, _Function], address: int, path: tuple[int, ...]) -> int:
+def call_graph(elf: Path) -> dict[int, Function]:
+    """Address -> function, of all code in `elf`."""
+    objdump = toolchain.binutil("objdump")
+    return _functions(toolchain.run([objdump, "-d", "--no-show-raw-insn", elf]).stdout)
+
+
+def _bound(functions: dict[int, Function], address: int, path: tuple[int, ...]) -> int:
     function = functions[address]
     if address in path:
         raise InternalError(f"no bound on the stack: {function.name} is recursive")
@@ -60,15 +64,15 @@ def _bound(functions: dict[int, _Function], address: int, path: tuple[int, ...])
     return function.frame + max((_bound(functions, c, path) for c in function.callees), default=0)
 
 
-def _functions(listing: str) -> dict[int, _Function]:
+def _functions(listing: str) -> dict[int, Function]:
     """Address -> function, from a disassembly."""
-    functions: dict[int, _Function] = {}
+    functions: dict[int, Function] = {}
     jumps: list[tuple[int, int]] = []  # (function, target)
     here = 0
     for line in listing.splitlines():
         if label := _LABEL.match(line):
             here = int(label[1], 16)
-            functions[here] = _Function(label[2])
+            functions[here] = Function(label[2])
         elif instruction := _INSTRUCTION.match(line):
             _, mnemonic, operands = instruction.groups()
             operands = _COMMENT.sub("", operands)

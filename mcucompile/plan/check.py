@@ -1,233 +1,381 @@
 """The independent checker: is this plan right? Trusts nothing that the planner says.
 
-It shares no code with the planner and does not look at lifetimes. It walks the steps with a tag
-on every byte of the arena, the value that was last written there, and requires of each step that
-every operand is found intact. From that alone it follows that no value is overwritten too early.
+It shares no code with the planner and looks at no lifetimes. It walks through the kernel calls that
+a run makes, with a tag on every byte of the arena: which byte of which value was written there. Each
+row that a call reads must be there, byte for byte, and nothing that a call writes may touch what it
+has still to read. From that alone it follows that no row is overwritten too early, computed too
+late or looked for in the wrong place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mcucompile.errors import InternalError
-from mcucompile.ir import Array
-from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Plan, Region, Step
-from mcucompile.plan.program import Operand, Program
+from mcucompile.plan.plan import ARENA_ALIGN, Place, Plan, Region, Step, needed
+from mcucompile.plan.program import KernelCall, Operand, Program
 
-NOTHING = "nothing"
+NOTHING = -1  # tag of bytes that hold no value
 
 
 def check_plan(plan: Plan) -> None:
     """Raise InternalError, naming step and values, unless running `plan` computes its program.
 
-    Checked: the steps are the program's calls; every region is aligned, of its operand's size and
-    inside the arena; every read, and every output at the end, finds its value intact; a step
-    writes over what it reads only where the kernel allows it, at the same base address; scratch
-    memory touches nothing that the step reads or writes; inputs survive where that is promised;
-    the buffers say the same as the steps.
+    Checked: the steps are the program's calls, each in its own or a permitted form, and compute all
+    rows that are read or are outputs, once and in order; every place is aligned, inside the arena
+    and of its operand's size; every row that a call reads, and every output at the end, is intact;
+    a call writes over what it reads only as its kernel allows; scratch memory touches nothing that
+    the call reads or writes; inputs survive where that is promised.
     """
-    _check_calls(plan)
-    arena = _Arena.of(plan)
-    _load_inputs(plan, arena)
-    for i, step in enumerate(plan.steps):
-        where = f"plan: step {i} ({step.call.op})"
-        _check_reads(plan.program, step, arena, where)
-        _check_disjoint(step, where)
-        _write_results(plan.program, step, arena, where)
-    for name in plan.program.outputs:
-        arena.expect(_home(plan.program, name), plan.outputs[name], f"plan: output '{name}'")
+    _check_steps(plan)
+    arena = _Arena(plan)
+    for name, region in plan.inputs.items():
+        arena.write(plan.program.root(name), region.offset, 0, region.size)
+    for name, region in plan.inputs.items():
+        arena.expect(plan.program.root(name), region.offset, 0, region.size, f"input '{name}'")
+    done = [0] * len(plan.steps)
+    for k, begin, end in plan.events():
+        step = plan.steps[k]
+        if begin != done[k] or not begin < end <= step.total_rows:
+            raise InternalError(f"plan: step {k} computes rows {begin} to {end} after {done[k]}")
+        done[k] = end
+        _Call(arena, k, step, begin, end).check()
+    for name, region in plan.outputs.items():
+        arena.expect(plan.program.root(name), region.offset, 0, region.size, f"output '{name}'")
     if plan.keeps_inputs:
-        for name in plan.program.inputs:
-            arena.expect(_home(plan.program, name), plan.inputs[name], f"plan: input '{name}'")
-    _check_buffers(plan)
+        for name, region in plan.inputs.items():
+            arena.expect(plan.program.root(name), region.offset, 0, region.size, f"input '{name}'")
 
 
-@dataclass
 class _Arena:
-    """tags: per byte, an index into `names`: the value written there last."""
+    """tags: per byte of the arena, the number of the byte of the value that is there.
 
-    tags: Array
-    names: list[str] = field(default_factory=lambda: [NOTHING])
-
-    @classmethod
-    def of(cls, plan: Plan) -> _Arena:
-        size = plan.arena_size
-        if size < 0 or size % ARENA_ALIGN:
-            raise InternalError(f"plan: the arena has {size} bytes, which is not aligned")
-        return cls(np.zeros(size, dtype=np.int32))
-
-    def check_place(self, region: Region, size: int, where: str) -> None:
-        if region.offset % ARENA_ALIGN:
-            raise InternalError(f"{where}: {_text(region)} is not aligned")
-        if not 0 <= region.offset <= region.end <= self.tags.size:
-            raise InternalError(f"{where}: {_text(region)} is not inside the arena")
-        if region.end - region.offset != size:
-            raise InternalError(f"{where}: {_text(region)} is not {size} bytes long")
-
-    def write(self, name: str, region: Region) -> None:
-        self.names.append(name)
-        self.tags[region.offset : region.end] = len(self.names) - 1
-
-    def expect(self, name: str, region: Region, where: str) -> None:
-        """Raise unless every byte of `region` is one of value `name`, in its place."""
-        found = self.tags[region.offset : region.end]
-        for tag in np.unique(found):
-            if self.names[tag] != name:
-                at = region.offset + int(np.argmax(found == tag))
-                raise InternalError(
-                    f"{where}: '{name}' in {_text(region)} is not intact: "
-                    f"byte {at} holds '{self.names[tag]}'"
-                )
-
-
-def _check_calls(plan: Plan) -> None:
-    calls = plan.program.calls
-    if len(plan.steps) != len(calls):
-        raise InternalError(f"plan: {len(plan.steps)} steps for {len(calls)} kernel calls")
-    for i, (step, call) in enumerate(zip(plan.steps, calls, strict=True)):
-        same = step.call == call and len(step.reads) == len(call.reads)
-        if not same or len(step.writes) != len(call.writes):
-            raise InternalError(f"plan: step {i} is not the program's call of {call.op}")
-    if tuple(plan.inputs) != tuple(dict.fromkeys(plan.program.inputs)):
-        raise InternalError("plan: the inputs are not the program's")
-    if tuple(plan.outputs) != tuple(dict.fromkeys(plan.program.outputs)):
-        raise InternalError("plan: the outputs are not the program's")
-
-
-def _load_inputs(plan: Plan, arena: _Arena) -> None:
-    """The caller writes the inputs: all are there before step 0."""
-    program = plan.program
-    for name in program.inputs:
-        arena.check_place(plan.inputs[name], _bytes(program, name), f"plan: input '{name}'")
-        arena.write(_home(program, name), plan.inputs[name])
-    for name in program.inputs:
-        arena.expect(_home(program, name), plan.inputs[name], f"plan: input '{name}'")
-    for name in program.outputs:
-        arena.check_place(plan.outputs[name], _bytes(program, name), f"plan: output '{name}'")
-
-
-def _check_reads(program: Program, step: Step, arena: _Arena, where: str) -> None:
-    for operand, region in zip(step.call.reads, step.reads, strict=True):
-        in_flash = program.values[_home(program, operand.value)].data is not None
-        if in_flash != (region is None):
-            raise InternalError(f"{where}: constants, and only they, are read from flash")
-        if region is not None:
-            _check_size(program, operand, where)
-            arena.check_place(region, operand.size, f"{where} reads '{operand.value}'")
-            arena.expect(_home(program, operand.value), region, f"{where} reads '{operand.value}'")
-
-
-def _check_size(program: Program, operand: Operand, where: str) -> None:
-    if operand.rows * operand.row_bytes != _bytes(program, operand.value):
-        raise InternalError(f"{where}: operand '{operand.value}' is not the size of its value")
-
-
-def _check_disjoint(step: Step, where: str) -> None:
-    """Nothing that a kernel writes may touch its other operands, but for what it allows."""
-    call = step.call
-    written = [
-        (f"result '{o.value}'", j, r)
-        for j, (o, r) in enumerate(zip(call.writes, step.writes, strict=True))
-    ]
-    if call.scratch or step.scratch is not None:
-        written.append(("its scratch", -1, _scratch(step, where)))
-    read = [
-        (o.value, i, r)
-        for i, (o, r) in enumerate(zip(call.reads, step.reads, strict=True))
-        if r is not None
-    ]
-    for k, (what, j, region) in enumerate(written):
-        for name, i, source in read:
-            in_place = (i, j) in call.in_place and source.offset == region.offset
-            if not in_place and _meet(region, source):
-                raise InternalError(f"{where}: {what} overlaps the operand '{name}'")
-        for other, _, target in written[:k]:
-            if _meet(region, target):
-                raise InternalError(f"{where}: {what} overlaps {other}")
-
-
-def _scratch(step: Step, where: str) -> Region:
-    if step.scratch is None or step.scratch.end - step.scratch.offset < step.call.scratch:
-        raise InternalError(f"{where}: scratch is smaller than {step.call.scratch} bytes")
-    return step.scratch
-
-
-def _write_results(program: Program, step: Step, arena: _Arena, where: str) -> None:
-    if step.scratch is not None:
-        size = step.scratch.end - step.scratch.offset
-        arena.check_place(step.scratch, size, f"{where} scratch")
-        arena.write(f"scratch of {step.call.op}", step.scratch)
-    for operand, region in zip(step.call.writes, step.writes, strict=True):
-        _check_size(program, operand, where)
-        arena.check_place(region, operand.size, f"{where} writes '{operand.value}'")
-        arena.write(operand.value, region)
-
-
-def _check_buffers(plan: Plan) -> None:
-    """The report, the arena interpreter and debug builds believe the buffers: same places as in
-    the steps, alive whenever a step uses them, from the start for inputs, to the end for outputs.
+    Bytes of all values are numbered one value after the other.
     """
-    homes = {v: b for b in plan.buffers if b.kind == "activation" for v in b.values}
-    scratch = {b.first: b for b in plan.buffers if b.kind == "scratch"}
-    end = max(len(plan.steps) - 1, 0)
-    for tick, name, region in _uses(plan, end):
-        buffer = homes.get(name)
-        if buffer is None:
-            raise InternalError(f"plan: step {tick}: '{name}' has no buffer")
-        _check_use(buffer, tick, name, region)
-    for i, step in enumerate(plan.steps):
-        own = scratch.get(i)
-        if (own.region if own else None) != step.scratch:
-            raise InternalError(f"plan: step {i}: the buffer of its scratch is somewhere else")
-    _check_births(plan, homes)
+
+    def __init__(self, plan: Plan) -> None:
+        if plan.arena_size < 0 or plan.arena_size % ARENA_ALIGN:
+            raise InternalError(f"plan: the arena has {plan.arena_size} bytes: not aligned")
+        self.program = plan.program
+        self.tags = np.full(plan.arena_size, NOTHING, dtype=np.int64)
+        self.starts: dict[str, int] = {}
+        self.names: list[str] = []
+        total = 0
+        for name in plan.program.values:
+            if name not in plan.program.aliases:
+                self.starts[name] = total
+                self.names.append(name)
+                total += _bytes(plan.program, name)
+
+    def write(self, name: str, offset: int, first: int, size: int) -> None:
+        """Bytes [first, first + size) of value `name` are now at `offset`."""
+        tag = self.starts[name] + first
+        self.tags[offset : offset + size] = np.arange(tag, tag + size)
+
+    def expect(self, name: str, offset: int, first: int, size: int, where: str) -> None:
+        """Raise unless bytes [first, first + size) of value `name` are at `offset`."""
+        tag = self.starts[name] + first
+        found = self.tags[offset : offset + size]
+        wrong = np.flatnonzero(found != np.arange(tag, tag + size))
+        if wrong.size:
+            at = int(wrong[0])
+            raise InternalError(
+                f"plan: {where}: '{name}' is not intact: byte {offset + at} of the arena holds "
+                f"{self.holds(int(found[at]))} instead of its byte {first + at}"
+            )
+
+    def holds(self, tag: int) -> str:
+        if tag == NOTHING:
+            return "nothing"
+        name = next(n for n in reversed(self.names) if self.starts[n] <= tag)
+        return f"byte {tag - self.starts[name]} of '{name}'"
 
 
-def _uses(plan: Plan, end: int) -> Iterator[tuple[int, str, Region]]:
-    """(step, value, place) of everything that must be alive."""
-    yield from ((0, name, region) for name, region in plan.inputs.items())
-    for i, step in enumerate(plan.steps):
-        operands = (*step.call.reads, *step.call.writes)
-        for operand, region in zip(operands, (*step.reads, *step.writes), strict=True):
-            if region is not None:
-                yield i, operand.value, region
-    yield from ((end, name, region) for name, region in plan.outputs.items())
-    if plan.keeps_inputs:
-        yield from ((end, name, region) for name, region in plan.inputs.items())
+def _check_steps(plan: Plan) -> None:
+    program = plan.program
+    if len(plan.steps) != len(program.calls):
+        raise InternalError(f"plan: {len(plan.steps)} steps for {len(program.calls)} kernel calls")
+    ends = [0, *(s.end for s in plan.segments)]
+    if [*(s.first for s in plan.segments), len(plan.steps)] != ends:
+        raise InternalError("plan: the segments do not cover the steps")
+    for k, (step, call) in enumerate(zip(plan.steps, program.calls, strict=True)):
+        _check_form(step, call, f"plan: step {k}")
+        _check_places(plan, step, f"plan: step {k} ({call.op})")
+    for ports, names in ((plan.inputs, program.inputs), (plan.outputs, program.outputs)):
+        if tuple(ports) != tuple(dict.fromkeys(names)):
+            raise InternalError("plan: the inputs and outputs are not the program's")
+        for name, region in ports.items():
+            _check_region(plan, region, f"plan: '{name}'")
+            if region.size != _bytes(program, name):
+                raise InternalError(f"plan: '{name}' is not {_bytes(program, name)} bytes long")
 
 
-def _check_use(buffer: Buffer, tick: int, name: str, region: Region) -> None:
-    if not buffer.first <= tick <= buffer.last:
-        raise InternalError(f"plan: step {tick}: the buffer of '{name}' is not alive")
-    if region.offset != buffer.region.offset or region.end > buffer.region.end:
-        raise InternalError(f"plan: step {tick}: the buffer of '{name}' is somewhere else")
+def _check_places(plan: Plan, step: Step, where: str) -> None:
+    program = plan.program
+    for operand, place in zip(step.call.reads, step.reads, strict=True):
+        in_flash = program.values[program.root(operand.value)].data is not None
+        if in_flash != (place is None):
+            raise InternalError(f"{where}: constants, and only they, are in flash")
+        if place is not None:
+            _check_place(plan, operand, place, f"{where} reads '{operand.value}'")
+    for operand, place in zip(step.call.writes, step.writes, strict=True):
+        _check_place(plan, operand, place, f"{where} writes '{operand.value}'")
+    _check_scratch(plan, step, where)
 
 
-def _check_births(plan: Plan, homes: Mapping[str, Buffer]) -> None:
-    """A buffer is alive no earlier than its value, or dead bytes would count as alive."""
-    for i, step in enumerate(plan.steps):
-        for operand in step.call.writes:
-            if homes[operand.value].first != i:
-                raise InternalError(f"plan: the buffer of '{operand.value}' is alive too early")
+def _check_form(step: Step, call: KernelCall, where: str) -> None:
+    """The step's call must be the program's or one of its forms, with its windows or wider ones."""
+    same_slots = len(step.reads) == len(call.reads) and len(step.writes) == len(call.writes)
+    if step.call.op != call.op or not same_slots:
+        raise InternalError(f"{where} is not the program's call of {call.op}")
+    if step.call is call:
+        return
+    for form in _forms(call, step.call):
+        slots = range(len(form.reads))
+        wider = all(step.call.window(i) in (None, form.window(i)) for i in slots)
+        if wider and _same_work(step.call, form):
+            return
+    raise InternalError(f"{where} runs {step.call.kernel} in a form that {call.op} does not have")
 
 
-def _home(program: Program, name: str) -> str:
-    """The value whose bytes `name` is; views of views are refused."""
-    home = program.aliases.get(name, name)
-    if home in program.aliases:
-        raise InternalError(f"plan: '{name}' is a view of the view '{home}'")
-    return home
+def _forms(call: KernelCall, like: KernelCall) -> Iterator[KernelCall]:
+    """The forms of `call`; the one that is split into rows has as many rows as `like`."""
+    bases = [call] + ([call.folding] if call.folding is not None else [])
+    for base in bases:
+        yield base
+        yield from base.turns.values()
+    if call.row_unit:
+        yield call.split(like.writes[0].rows)
+
+
+def _same_work(a: KernelCall, b: KernelCall) -> bool:
+    return replace(a, windows=(), turns={}) == replace(b, windows=(), turns={})
+
+
+def _check_place(plan: Plan, operand: Operand, place: Place, where: str) -> None:
+    _check_region(plan, place.region, where)
+    size = operand.rows * operand.row_bytes
+    if size != _bytes(plan.program, operand.value) or place.row_bytes != operand.row_bytes:
+        raise InternalError(f"{where}: the operand is not the size of its value")
+    if not place.rows > 0 or place.pitch < place.row_bytes or place.stride < 1 or place.lead < 0:
+        raise InternalError(f"{where}: its rows overlap")
+
+
+def _check_region(plan: Plan, region: Region, where: str) -> None:
+    if region.offset % ARENA_ALIGN:
+        raise InternalError(f"{where}: {_text(region)} is not aligned")
+    if not 0 <= region.offset <= region.end <= plan.arena_size:
+        raise InternalError(f"{where}: {_text(region)} is not inside the arena")
+
+
+def _check_scratch(plan: Plan, step: Step, where: str) -> None:
+    if step.scratch is None:
+        if step.call.scratch:
+            raise InternalError(f"{where}: it has no scratch memory")
+        return
+    _check_region(plan, step.scratch, where)
+    if step.scratch.size < step.call.scratch:
+        raise InternalError(f"{where}: scratch is smaller than {step.call.scratch} bytes")
+
+
+Bytes = tuple[int, int, int]  # of a value: (operand slot, first byte, number)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """During one moment of a kernel call `reads` may be read until the last of `writes` is written.
+
+    before: what is read in this moment, and certainly before anything is written.
+    """
+
+    reads: list[Bytes]
+    writes: list[Bytes]
+    before: list[Bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One kernel call: rows [begin, end) of step k."""
+
+    arena: _Arena
+    k: int
+    step: Step
+    begin: int
+    end: int
+
+    @property
+    def where(self) -> str:
+        return f"step {self.k} ({self.step.call.op}), rows {self.begin} to {self.end}"
+
+    def check(self) -> None:
+        """Walk through the moments of the call."""
+        self._use_scratch()
+        for moment in self._moments():
+            for slot, first, size in (*moment.before, *moment.reads):
+                self._read(slot, first, size)
+            self._check_apart(moment)
+            for slot, first, size in moment.writes:
+                self._write(slot, first, size)
+
+    def _moments(self) -> Iterator[_Moment]:
+        """Without a promise of the kernel there is one moment."""
+        call = self.step.call
+        if call.folds:
+            last = self.end == self.step.total_rows
+            yield _Moment(self._rows_read(self.begin, self.end), self._all_writes() if last else [])
+        elif not self._is_all:
+            row = self.step.writes[0].row_bytes
+            written = [(0, self.begin * row, (self.end - self.begin) * row)]
+            yield _Moment(self._rows_read(self.begin, self.end), written)
+        elif call.tile is not None and self._walks_in_tiles:
+            yield from self._tiles(*call.tile)
+        elif call.band > 0 and len(call.writes) == 1:
+            row = self.step.writes[0].row_bytes
+            for y in range(0, self.end, call.band):
+                stop = min(y + call.band, self.end)
+                yield _Moment(self._rows_read(y, stop), [(0, y * row, (stop - y) * row)])
+        else:
+            yield _Moment(self._rows_read(0, self.end), self._all_writes())
+
+    @property
+    def _is_all(self) -> bool:
+        return (self.begin, self.end) == (0, self.step.total_rows)
+
+    @property
+    def _walks_in_tiles(self) -> bool:
+        """The promise of tiles is about one long row."""
+        call = self.step.call
+        return call.reads[0].rows == call.writes[0].rows == 1 and self.step.reads[0] is not None
+
+    def _tiles(self, taken: int, given: int) -> Iterator[_Moment]:
+        size, result = self.step.call.reads[0].size, self.step.call.writes[0].size
+        others = [r for r in self._rows_read(0, 1) if r[0] != 0]
+        tiles = -(-size // taken)
+        if -(-result // given) != tiles:
+            raise InternalError(f"plan: {self.where}: its tiles do not match")
+        for t in range(tiles):
+            tile = (0, t * taken, min(taken, size - t * taken))
+            target = (0, t * given, min(given, result - t * given))
+            yield _Moment(others, [target], [tile])
+
+    def _rows_read(self, begin: int, end: int) -> list[Bytes]:
+        """What rows [begin, end) are computed from."""
+        call, found = self.step.call, []
+        for slot, operand in enumerate(call.reads):
+            window = call.window(slot)
+            first = 0 if window is None else window.begin(begin, operand.rows)
+            last = needed(call, slot, end)
+            if self.step.reads[slot] is not None and first < last:
+                row = operand.row_bytes
+                found.append((slot, first * row, (last - first) * row))
+        return found
+
+    def _all_writes(self) -> list[Bytes]:
+        return [(slot, 0, o.size) for slot, o in enumerate(self.step.call.writes)]
+
+    def _use_scratch(self) -> None:
+        """A kernel writes to its scratch memory at any time. What it leaves there is lost, unless
+        it folds: then it must find it again."""
+        scratch, size = self.step.scratch, self.step.call.scratch
+        if scratch is None or not size:
+            return
+        tags = self.arena.tags[scratch.offset : scratch.offset + size]
+        sums = NOTHING - 1 - self.k
+        if self.step.call.folds and self.begin > 0 and (tags != sums).any():
+            raise InternalError(f"plan: {self.where}: its sums in scratch are not intact")
+        tags[:] = sums if self.step.call.folds else NOTHING
+
+    def _read(self, slot: int, first: int, size: int) -> None:
+        name = self.step.call.reads[slot].value
+        place = self.step.reads[slot]
+        assert place is not None
+        for offset, at, length in _pieces(place, first, size):
+            where = f"{self.where} reads '{name}'"
+            self.arena.expect(self.arena.program.root(name), offset, at, length, where)
+
+    def _write(self, slot: int, first: int, size: int) -> None:
+        name = self.step.call.writes[slot].value
+        for offset, at, length in _pieces(self.step.writes[slot], first, size):
+            self.arena.write(name, offset, at, length)
+
+    def _check_apart(self, moment: _Moment) -> None:
+        """Nothing that is written may touch what may still be read, but for what is allowed."""
+        written = list(_regions(self.step.writes, moment.writes))
+        if self.step.scratch is not None and self.step.call.scratch:
+            offset = self.step.scratch.offset
+            written.append((SCRATCH, Region(offset, offset + self.step.call.scratch)))
+        for slot, mine in _regions(self.step.reads, moment.reads):
+            for target, region in written:
+                if region.overlaps(mine) and not self._may_share(slot, target):
+                    what = "its scratch" if target == SCRATCH else f"result {target}"
+                    raise InternalError(
+                        f"plan: {self.where}: {what} in {_text(region)} overlaps what is read of "
+                        f"'{self.step.call.reads[slot].value}' in {_text(mine)}"
+                    )
+        for i, (s, a) in enumerate(written):
+            if any(t != s and a.overlaps(b) for t, b in written[:i]):
+                what = "its scratch overlaps a result" if s == SCRATCH else "two results overlap"
+                raise InternalError(f"plan: {self.where}: {what}")
+
+    def _may_share(self, read: int, write: int) -> bool:
+        """May the result take the bytes of the operand that is being read?
+
+        In place: from the same base on, and where rows are computed a few at a time, the same rows
+        in the same slots. Or the row of the result is where the first row of its window was.
+        """
+        if write == SCRATCH:
+            return False
+        call, source, target = self.step.call, self.step.reads[read], self.step.writes[write]
+        assert source is not None
+        if (read, write) in call.in_place and source.offset == target.offset:
+            same_slots = (source.rows, source.pitch) == (target.rows, target.pitch)
+            if (target.stride, target.lead) == (1, 0) and (self._is_all or same_slots):
+                return True
+        window = call.window(0)
+        if not call.takes_top or window is None or self.end - self.begin != 1 or read != 0:
+            return False
+        top = (self.begin * window.stride - window.top) % source.rows
+        fits = target.row_bytes <= source.row_bytes
+        return fits and target.row(self.begin) == source.offset + top * source.pitch
+
+
+SCRATCH = -1  # in the place of the slot of a result
+
+
+def _regions(
+    places: Sequence[Place | None], found: Sequence[Bytes]
+) -> Iterator[tuple[int, Region]]:
+    """(slot, where it is in the arena), piece by piece."""
+    for slot, first, size in found:
+        place = places[slot]
+        assert place is not None
+        for offset, _, length in _pieces(place, first, size):
+            yield slot, Region(offset, offset + length)
+
+
+def _pieces(place: Place, first: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Bytes [first, first + size) of a tensor as (offset in the arena, first byte, bytes)."""
+    if (place.stride, place.lead) == (1, 0) and place.pitch == place.row_bytes:
+        ring = place.rows * place.pitch
+        while size > 0:
+            at = first % ring
+            length = min(size, ring - at)
+            yield place.offset + at, first, length
+            first, size = first + length, size - length
+        return
+    while size > 0:
+        y, at = divmod(first, place.row_bytes)
+        length = min(size, place.row_bytes - at)
+        yield place.row(y) + at, first, length
+        first, size = first + length, size - length
 
 
 def _bytes(program: Program, name: str) -> int:
     value = program.values[name]
     return int(np.prod(value.shape, dtype=np.int64)) * np.dtype(value.dtype).itemsize
-
-
-def _meet(a: Region, b: Region) -> bool:
-    return max(a.offset, b.offset) < min(a.end, b.end)
 
 
 def _text(region: Region) -> str:

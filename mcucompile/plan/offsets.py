@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 Intervals = tuple[tuple[int, int], ...]
 
-WORK = 3_000_000  # intervals looked at in one search, about a second
-ROUNDS = 100  # moves tried per block and climb, at most
+WORK = 1_000_000  # intervals looked at in one search, about half a second
+ROUNDS = 1000  # moves tried per block and climb, at most
 CLIMBS = 3  # orders of the portfolio that are improved
 
 
@@ -137,11 +137,30 @@ class _Search:
         self.align = align
         self.forbidden = forbidden_differences(blocks)
         self.rivals = [list(f) for f in self.forbidden]
+        self.looked = 0  # intervals, so far
 
     def stack(self, order: list[int]) -> _Stack:
         """The blocks placed in `order`, each as low as possible."""
         bases = [-1] * len(order)
-        for b in order:
+        self._pile(order, bases, None)
+        return self._stacked(order, bases)
+
+    def restack(self, before: _Stack, order: list[int]) -> _Stack | None:
+        """As `stack`, but None if it is higher than `before`, from which it differs late."""
+        same = next((i for i, b in enumerate(order) if b != before.order[i]), len(order))
+        bases = [-1] * len(order)
+        for b in order[:same]:
+            bases[b] = before.bases[b]
+        return self._stacked(order, bases) if self._pile(order[same:], bases, before.size) else None
+
+    def _stacked(self, order: list[int], bases: list[int]) -> _Stack:
+        top = max(range(len(bases)), key=lambda i: bases[i] + self.sizes[i])
+        return _Stack(order, tuple(bases), bases[top] + self.sizes[top], top)
+
+    def _pile(self, blocks: list[int], bases: list[int], limit: int | None) -> bool:
+        """Add `blocks` to those that have a base; False as soon as one ends beyond `limit`."""
+        for b in blocks:
+            self.looked += len(self.rivals[b])
             taken = sorted(
                 (bases[a] + lo, bases[a] + hi)
                 for a, intervals in self.forbidden[b].items()
@@ -155,19 +174,20 @@ class _Search:
                 if base < hi:
                     base = -(-hi // self.align) * self.align
             bases[b] = base
-        top = max(range(len(bases)), key=lambda i: bases[i] + self.sizes[i])
-        return _Stack(order, tuple(bases), bases[top] + self.sizes[top], top)
+            if limit is not None and base + self.sizes[b] > limit:
+                return False
+        return True
 
     def climb(self, start: _Stack, bound: int, work: int) -> _Stack:
         """The best stack found from `start` by moves that do not make it higher."""
         rng = random.Random(0)
         best = start
-        cost = len(self.sizes) + sum(map(len, self.rivals))
-        for _ in range(min(work // cost, ROUNDS * len(self.sizes))):
-            if best.size <= bound:
+        end = self.looked + work
+        for _ in range(ROUNDS * len(self.sizes)):
+            if best.size <= bound or self.looked > end:
                 break
-            stack = self.stack(self._neighbour(best, rng))
-            if stack.size <= best.size:
+            stack = self.restack(best, self._neighbour(best, rng))
+            if stack is not None:
                 best = stack
         return best
 

@@ -1,63 +1,123 @@
-"""Placement: a program becomes a plan, whole tensors at fixed addresses."""
+"""Placement: a schedule becomes a plan; every store, ring and scratch memory gets an address."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mcucompile.plan import offsets
-from mcucompile.plan.lifetimes import (
-    InPlace,
-    Lifetime,
-    Owner,
-    blocks,
-    in_place_options,
-    lifetimes,
-    stored_bytes,
-)
-from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Plan, Region, Step
-from mcucompile.plan.program import Operand, Program
-
-TRIALS = 40  # other choices of what is written in place that are tried, at most
+from mcucompile.plan.offsets import Block, Span
+from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Place, Plan, Pull, Region, Segment, Step
+from mcucompile.plan.program import KernelCall
+from mcucompile.plan.segments import Schedule
+from mcucompile.plan.simulate import asking_order, turn_call, turn_rows
+from mcucompile.plan.stores import Network, Store, Task, stored_bytes
+from mcucompile.plan.trace import Owner, Trace, Use
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Base of every stored value and scratch; bytes of the arena; lower bound of the arena."""
+class Layout:
+    """Base of every owner of bytes; bytes of the arena; lower bound of any layout; live bytes of
+    each step at its worst tick."""
 
     bases: Mapping[Owner, int]
     size: int
     bound: int
+    live: Mapping[int, int]
 
 
-def make_plan(program: Program, keep_input: bool = False) -> Plan:
-    """Addresses for `program`, run call by call on whole tensors.
+def lay_out(net: Network, schedule: Schedule, work: int = offsets.WORK) -> Layout:
+    """Addresses for everything that `schedule` keeps in memory. work: limit of the search."""
+    uses, ticks = _all_uses(net, schedule.traces)
+    heads = _heads(schedule.traces)
+    spans: dict[Owner, list[Span]] = {}
+    for use in uses:
+        owner = heads.get(use.owner, use.owner)
+        spans.setdefault(owner, []).append(Span(use.first, use.last, use.lo, use.hi))
+    blocks = {owner: Block(_joined(found)) for owner, found in spans.items()}
+    placement = offsets.place(list(blocks.values()), ARENA_ALIGN, work)
+    bases = dict(zip(blocks, placement.bases, strict=True))
+    for owner, head in heads.items():
+        bases[owner] = bases[head]
+    live = offsets.live_bytes(list(blocks.values()))
+    worst: dict[int, int] = {}
+    for tick, step in enumerate(ticks):
+        worst[step] = max(worst.get(step, 0), live[tick] if tick < len(live) else 0)
+    bound = max(live, default=0)
+    return Layout(bases, aligned(placement.size), aligned(bound), worst)
 
-    The bytes of a model input are used again after its last reader, so a run destroys the inputs
-    unless `keep_input` is set. Deterministic.
-    Raises UnsupportedModelError MC105 if a model output is a constant.
-    """
-    lives = lifetimes(program, keep_input)
-    layout = _best_layout(program, lives)
 
-    def region(operand: Operand) -> Region | None:
-        base = layout.bases.get(program.root(operand.value))
-        return None if base is None else Region(base, base + operand.size)
+def aligned(size: int) -> int:
+    """`size` rounded up to ARENA_ALIGN."""
+    return -(-size // ARENA_ALIGN) * ARENA_ALIGN
+
+
+def _all_uses(net: Network, traces: Iterable[Trace]) -> tuple[list[Use], list[int]]:
+    """Uses of all segments on one time scale, those of waiting stores included; and the step that
+    each tick belongs to."""
+    found: list[Use] = []
+    steps: list[int] = []
+    for trace in traces:
+        now = len(steps)
+        steps += _tick_steps(trace)
+        for u in trace.uses:
+            found.append(replace(u, first=u.first + now, last=u.last + now))
+        touched = {u.owner for u in trace.uses}
+        for s in net.stores:
+            owner = Owner("store", s.index)
+            if s.first < trace.first <= s.last and owner not in touched:
+                found.append(Use(owner, now, now + trace.ticks - 1, 0, s.size))
+    if not steps:  # a model that computes nothing: its inputs are there all the same
+        found = [Use(Owner("store", s.index), 0, 0, 0, s.size) for s in net.stores]
+    return found, steps
+
+
+def _tick_steps(trace: Trace) -> list[int]:
+    if trace.mode == "whole":
+        return [trace.first] * trace.ticks
+    return [e.step for e in trace.events]
+
+
+def _heads(traces: Iterable[Trace]) -> dict[Owner, Owner]:
+    """Store -> the store at whose base it is, where a result takes over an operand's bytes."""
+    heads: dict[Owner, Owner] = {}
+    for trace in traces:
+        for result, source in trace.merged.items():
+            owner = Owner("store", source)
+            heads[Owner("store", result)] = heads.get(owner, owner)
+    return heads
+
+
+def _joined(spans: list[Span]) -> tuple[Span, ...]:
+    """`spans` in order of time; neighbours that use the same bytes are one."""
+    joined: list[Span] = []
+    for s in sorted(spans, key=lambda s: s.first):
+        last = joined[-1] if joined else None
+        if last is not None and (last.lo, last.hi, last.last + 1) == (s.lo, s.hi, s.first):
+            joined[-1] = replace(last, last=s.last)
+        else:
+            joined.append(s)
+    return tuple(joined)
+
+
+def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool) -> Plan:
+    """The plan that runs `schedule` in `layout`."""
+    program = net.program
 
     def named(name: str) -> Region:
-        base = layout.bases[program.root(name)]
+        store = net.store_of[program.root(name)]
+        base = layout.bases[Owner("store", store.index)]
         return Region(base, base + stored_bytes(program, name))
 
-    steps = []
-    for i, call in enumerate(program.calls):
-        base = layout.bases.get(i)
-        scratch = None if base is None else Region(base, base + call.scratch)
-        reads = tuple(region(o) for o in call.reads)
-        steps.append(Step(call, reads, tuple(named(o.value) for o in call.writes), scratch))
+    steps: list[Step] = []
+    for trace in schedule.traces:
+        steps += _Assembler(net, trace, layout).steps()
     return Plan(
         program=program,
         steps=tuple(steps),
-        buffers=_buffers(program, lives, layout),
+        segments=tuple(_segment(net, t) for t in schedule.traces),
+        buffers=_buffers(net, schedule, layout),
         arena_size=layout.size,
         lower_bound=layout.bound,
         inputs={name: named(name) for name in program.inputs},
@@ -66,75 +126,112 @@ def make_plan(program: Program, keep_input: bool = False) -> Plan:
     )
 
 
-def _best_layout(program: Program, lives: Mapping[str, Lifetime]) -> _Layout:
-    """The smallest layout over the choices of what is written in place.
+class _Assembler:
+    """Steps of one segment."""
 
-    Writing everything in place that can be gives the least lower bound. If the placement does
-    not meet it, giving up one sharing, or sharing with the other operand, may still help.
-    """
-    options = in_place_options(program, lives)
-    shared = _all_in_place(options)
-    best = _layout(program, lives, shared, offsets.WORK)
-    goal = best.bound
-    for trial, other in enumerate(_alternatives(options, shared)):
-        if best.size <= goal or trial == TRIALS:
-            break
-        layout = _layout(program, lives, other, offsets.WORK // TRIALS)
-        if layout.size < best.size:
-            best = layout
-    return replace(best, bound=min(goal, best.bound))
+    def __init__(self, net: Network, trace: Trace, layout: Layout) -> None:
+        self.net, self.trace, self.layout = net, trace, layout
+        tasks = net.tasks[trace.first : trace.end]
+        self.hosts = {t.writes[0].index: t for t in tasks if t.step in trace.taken}
+
+    def steps(self) -> list[Step]:
+        return [self._step(t) for t in self.net.tasks[self.trace.first : self.trace.end]]
+
+    def _step(self, task: Task) -> Step:
+        call, rows = self._call(task)
+        base = self.layout.bases.get(Owner("scratch", task.step))
+        scratch = None if base is None else Region(base, base + call.scratch)
+        return Step(
+            call=call,
+            reads=tuple(
+                None if store is None else self._place(store, operand.rows, operand.row_bytes)
+                for store, operand in zip(task.reads, call.reads, strict=True)
+            ),
+            writes=tuple(
+                self._place(store, operand.rows, operand.row_bytes)
+                for store, operand in zip(task.writes, call.writes, strict=True)
+            ),
+            scratch=scratch,
+            rows=rows,
+            live=self.layout.live[task.step],
+        )
+
+    def _call(self, task: Task) -> tuple[KernelCall, int]:
+        """The call, and how many rows it computes at a time."""
+        if self.trace.mode == "whole":
+            return task.whole, (task.whole.reads if task.whole.folds else task.whole.writes)[0].rows
+        call = turn_call(task, self.trace.turn)
+        rows = turn_rows(task, self.trace.turn)
+        if not task.is_steppable:
+            rows = (call.reads if call.folds else call.writes)[0].rows
+        return replace(call, windows=task.windows), rows
+
+    def _place(self, store: Store, rows: int, row_bytes: int) -> Place:
+        """Where the `rows` rows of an operand are."""
+        host = self.hosts.get(store.index)
+        if host is not None:
+            ring, window = host.reads[0], host.windows[0]
+            assert ring is not None
+            assert window is not None
+            height = self.trace.heights[ring.index]
+            base = self.layout.bases[Owner("ring", ring.index)]
+            lead = -window.top % height
+            return Place(base, row_bytes, height, ring.row_bytes, window.stride, lead)
+        if store.index not in self.trace.heights:
+            base = self.layout.bases[Owner("store", store.index)]
+            return Place(base, row_bytes, rows, row_bytes)
+        base = self.layout.bases[Owner("ring", store.index)]
+        if rows == store.rows:
+            rows = self.trace.heights[store.index]
+        return Place(base, row_bytes, rows, row_bytes)
 
 
-def _all_in_place(options: tuple[InPlace, ...]) -> dict[str, str]:
-    """result -> source: the best source that no earlier result has taken."""
-    shared: dict[str, str] = {}
-    for option in options:
-        free = [s for s in option.sources if s not in shared.values()]
-        if free:
-            shared[option.result] = free[0]
-    return shared
+def _segment(net: Network, trace: Trace) -> Segment:
+    if trace.mode == "whole":
+        return Segment(trace.first, trace.end, "whole", (trace.first,))
+    tasks = net.tasks[trace.first : trace.end]
+    asked = {p for t in tasks for p in t.producers}
+    pulls: dict[int, tuple[Pull, ...]] = {}
+    for task in tasks:
+        slots = [s for s in asking_order(task, trace.order) if (task.step, s) in trace.pulls]
+        if slots:
+            pulls[task.step] = tuple(Pull(s, task.producers[s]) for s in slots)
+    return Segment(
+        trace.first,
+        trace.end,
+        "rows",
+        sinks=tuple(t.step for t in tasks if t.step not in asked),
+        rest=trace.rest,
+        pulls=pulls,
+    )
 
 
-def _alternatives(
-    options: tuple[InPlace, ...], shared: Mapping[str, str]
-) -> Iterator[dict[str, str]]:
-    """`shared` with one result written elsewhere: into another operand, or to bytes of its own."""
-    for option in options:
-        for source in option.sources:
-            if source not in shared.values():
-                yield {**shared, option.result: source}
-    for option in options:
-        yield {r: s for r, s in shared.items() if r != option.result}
-
-
-def _layout(
-    program: Program, lives: Mapping[str, Lifetime], shared: Mapping[str, str], work: int
-) -> _Layout:
-    owned = blocks(program, lives, shared)
-    found = list(owned.values())
-    placement = offsets.place(found, ARENA_ALIGN, work)
-    bases = dict(zip(owned, placement.bases, strict=True))
-    for result in lives:  # producers come first, so the source's base is known
-        if result in shared:
-            bases[result] = bases[shared[result]]
-    return _Layout(bases, placement.size, max(offsets.live_bytes(found), default=0))
-
-
-def _buffers(
-    program: Program, lives: Mapping[str, Lifetime], layout: _Layout
-) -> tuple[Buffer, ...]:
-    views: dict[str, list[str]] = {name: [name] for name in lives}
-    for view, root in program.aliases.items():
+def _buffers(net: Network, schedule: Schedule, layout: Layout) -> tuple[Buffer, ...]:
+    views: dict[str, list[str]] = {name: [name] for name in net.store_of}
+    for view, root in net.program.aliases.items():
         if root in views:
             views[root].append(view)
     found = []
-    for name, life in lives.items():
-        place = Region(layout.bases[name], layout.bases[name] + life.size)
-        values = tuple(views[name])
-        found.append(Buffer(name, place, life.first, life.last, values, "activation"))
-    for i, call in enumerate(program.calls):
-        if call.scratch:
-            base = layout.bases[i]
-            place = Region(base, base + call.scratch)
-            found.append(Buffer(f"scratch of step {i}", place, i, i, (), "scratch"))
+    for trace in schedule.traces:
+        for task in net.tasks[trace.first : trace.end]:
+            base = layout.bases.get(Owner("scratch", task.step))
+            if base is not None:
+                size = turn_call(task, trace.turn).scratch
+                if trace.mode == "whole":
+                    size = task.whole.scratch
+                place = Region(base, base + size)
+                name = f"scratch of step {task.step}"
+                found.append(Buffer(name, place, task.step, task.step, (), "scratch"))
+    heights = {i: h for t in schedule.traces for i, h in t.heights.items()}
+    for s in net.stores:
+        values = tuple(v for name in s.values for v in views[name])
+        ring = Owner("ring", s.index) if s.index in heights else None
+        base = layout.bases.get(ring or Owner("store", s.index))
+        if base is None:  # a result that lives in its operand's ring
+            continue
+        size = heights[s.index] * s.row_bytes if ring else s.size
+        region = Region(base, base + size)
+        first = max(s.first, 0)
+        kind: Literal["ring", "activation"] = "ring" if ring else "activation"
+        found.append(Buffer(s.values[0], region, first, s.last, values, kind))
     return tuple(sorted(found, key=lambda b: (b.first, b.kind, b.region.offset)))

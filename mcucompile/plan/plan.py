@@ -1,9 +1,9 @@
-"""Plan: a program with an address for every buffer. Says where."""
+"""Plan: a program with an address for every buffer. Says where, and which rows when."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mcucompile.plan.program import KernelCall, Program
@@ -27,12 +27,37 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the rows of an operand are: row y has the `row_bytes` bytes from `row(y)` on.
+
+    The place has `rows` slots of `pitch` bytes: as many as the tensor has rows if it is whole, and
+    fewer if they are a ring. Row y is in slot (y * stride + lead) % rows; stride and lead are 1 and
+    0 but for a result that lives in the ring of the operand it was computed from.
+    """
+
+    offset: int
+    row_bytes: int
+    rows: int
+    pitch: int
+    stride: int = 1
+    lead: int = 0
+
+    @property
+    def region(self) -> Region:
+        return Region(self.offset, self.offset + self.rows * self.pitch)
+
+    def row(self, y: int) -> int:
+        """Offset of row y in the arena."""
+        return self.offset + (y * self.stride + self.lead) % self.rows * self.pitch
+
+
+@dataclass(frozen=True)
 class Buffer:
     """A piece of the arena that belongs to a stored value and its views, or to a scratch.
 
     first, last: the steps during which it is alive, both inclusive. A model input is alive from
-    step 0 on, a model output until the last step. Two buffers that are alive at the same step
-    have no byte in common, except where the step writes one in place of the other.
+    step 0 on, a model output until the last step. Buffers that are alive at the same step may
+    overlap: rows that have been consumed make room for others.
     """
 
     name: str
@@ -40,39 +65,115 @@ class Buffer:
     first: int
     last: int
     values: tuple[str, ...]
-    kind: Literal["activation", "scratch"]
+    kind: Literal["activation", "ring", "scratch"]
 
 
 @dataclass(frozen=True)
 class Step:
     """A kernel call with the place of each operand.
 
-    reads: None where the operand is a constant in flash. segment: how the step runs; "whole"
-    tensors so far.
+    call: the program's, or one of its variants that computes a few rows at a time. reads: None
+    where the operand is a constant in flash. rows: computed in one call. live: bytes of the arena
+    in use at its worst moment.
     """
 
     call: KernelCall
-    reads: tuple[Region | None, ...]
-    writes: tuple[Region, ...]
+    reads: tuple[Place | None, ...]
+    writes: tuple[Place, ...]
     scratch: Region | None
-    segment: str = "whole"
+    rows: int
+    live: int
+
+    @property
+    def total_rows(self) -> int:
+        """Rows that are computed in all, or folded if the kernel does that."""
+        return (self.call.reads if self.call.folds else self.call.writes)[0].rows
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Before a step reads operand `slot`, `producer` must have computed the rows it needs."""
+
+    slot: int
+    producer: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps [first, end), run depth-first: each computes rows when another one asks for them.
+
+    The caller asks the `sinks` for their rows, one after the other and all by the same share of
+    their heights, then the `rest` for what is left of theirs. A step that is asked for rows first
+    asks along its `pulls`, in order, then computes its next `rows` rows; until there are enough.
+    A segment of one step that computes all its rows at once is `whole`.
+    """
+
+    first: int
+    end: int
+    mode: Literal["whole", "rows"]
+    sinks: tuple[int, ...]
+    rest: tuple[int, ...] = ()
+    pulls: Mapping[int, tuple[Pull, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
     """The schedule with addresses.
 
-    arena_size: bytes, a multiple of ARENA_ALIGN. lower_bound: bytes that any placement of these
-    buffers needs (the largest sum of sizes, rounded up to ARENA_ALIGN, alive at one step).
+    arena_size: bytes, a multiple of ARENA_ALIGN. lower_bound: bytes that any placement of this
+    schedule needs: the largest sum of bytes in use at one moment, rounded up to ARENA_ALIGN.
     inputs, outputs: value name -> region, in the order of the model.
     keeps_inputs: a run leaves the bytes of the inputs intact.
     """
 
     program: Program
     steps: tuple[Step, ...]
+    segments: tuple[Segment, ...]
     buffers: tuple[Buffer, ...]
     arena_size: int
     lower_bound: int
     inputs: Mapping[str, Region]
     outputs: Mapping[str, Region]
     keeps_inputs: bool = False
+
+    def events(self) -> Iterator[tuple[int, int, int]]:
+        """What a run does: (step, first row, end of rows) for each kernel call, in order."""
+        for segment in self.segments:
+            yield from _Run(self, segment).events()
+
+    def segment_of(self, step: int) -> Segment:
+        return next(s for s in self.segments if s.first <= step < s.end)
+
+
+class _Run:
+    """One execution of a segment."""
+
+    def __init__(self, plan: Plan, segment: Segment) -> None:
+        self.steps, self.segment = plan.steps, segment
+        self.done = dict.fromkeys(range(segment.first, segment.end), 0)
+
+    def events(self) -> Iterator[tuple[int, int, int]]:
+        sinks = self.segment.sinks
+        most = max((self.steps[k].total_rows for k in sinks), default=0)
+        for t in range(1, most + 1):
+            for k in sinks:
+                yield from self._ask(k, t * self.steps[k].total_rows // most)
+        for k in self.segment.rest:
+            yield from self._ask(k, self.steps[k].total_rows)
+
+    def _ask(self, k: int, rows: int) -> Iterator[tuple[int, int, int]]:
+        step = self.steps[k]
+        while self.done[k] < rows:
+            begin = self.done[k]
+            end = min(begin + step.rows, step.total_rows)
+            for pull in self.segment.pulls.get(k, ()):
+                yield from self._ask(pull.producer, needed(step.call, pull.slot, end))
+            yield k, begin, end
+            self.done[k] = end
+
+
+def needed(call: KernelCall, slot: int, end: int) -> int:
+    """Rows of operand `slot` that must exist before `call` can go on to row `end`."""
+    rows = call.reads[slot].rows
+    window = call.window(slot)
+    return rows if window is None else window.end(end - 1, rows)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from mcucompile.ir.types import Array, Value
+from mcucompile.ir.types import Array, Shape, Value
 
 Optimize = Literal["time", "balanced", "ram"]
 
@@ -59,6 +59,11 @@ class RowWindow:
         return min(max(y * self.stride // self.divide - self.top + self.size, 0), rows)
 
 
+def height(shape: Shape) -> int:
+    """Rows of a tensor: the height of an image, otherwise one."""
+    return shape[1] if len(shape) == 4 else 1
+
+
 @dataclass(frozen=True)
 class Operand:
     """A tensor as a kernel sees it: `rows` rows of `row_bytes` contiguous bytes."""
@@ -70,6 +75,10 @@ class Operand:
     @property
     def size(self) -> int:
         return self.rows * self.row_bytes
+
+    def split(self, rows: int) -> Operand:
+        """The same bytes as `rows` rows."""
+        return Operand(self.value, rows, self.size // rows)
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,23 @@ class KernelCall:
     def window(self, read: int) -> RowWindow | None:
         """The window of operand `read`."""
         return self.windows[read] if self.windows else None
+
+    def split(self, rows: int) -> KernelCall:
+        """This call with `rows` rows where it sees a single one; see row_unit.
+
+        Raises ValueError if it cannot be split like that.
+        """
+        count = self.params.get(self.row_unit)
+        parts = [self.window(i) is not None and o.rows == 1 for i, o in enumerate(self.reads)]
+        split = [o for o, part in zip(self.reads, parts, strict=True) if part] + [*self.writes]
+        if not isinstance(count, int) or count % rows or any(o.size % rows for o in split):
+            raise ValueError(f"{self.kernel} cannot be split into {rows} rows")
+        return replace(
+            self,
+            params={**self.params, self.row_unit: count // rows},
+            reads=tuple(o.split(rows) if p else o for o, p in zip(self.reads, parts, strict=True)),
+            writes=tuple(o.split(rows) for o in self.writes),
+        )
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The arena interpreter: executes a plan inside one byte arena, as unkindly as a plan allows.
 
-Operands are read from the arena's bytes and results are written there; everything else that a
-plan calls dead is filled with noise before each step. A wrong lifetime, overlap or address then
-changes the result. What an operator computes is its integer reference; where things are is
-entirely the plan's doing.
+What each value must be is known from the integer reference. Call by call, scratch memory, and the
+place of the result where the kernel promises nothing, are filled with noise; the rows that are read
+are taken from the arena's bytes and compared with the reference; the rows that are written are put
+there. So a row that is overwritten too early, computed too late or looked for in the wrong place is
+found at the first call that reads it, even if the outputs would not show it.
 """
 
 from __future__ import annotations
@@ -13,107 +14,89 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcucompile.errors import InternalError
-from mcucompile.ir import Array, Graph, Op
-from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.ir import Array, Graph
+from mcucompile.plan.plan import Place, Plan, Step, needed
+from mcucompile.reference.integer_interpreter import run_int_all
 
 
 def run_plan(plan: Plan, graph: Graph, inputs: Sequence[Array], seed: int = 0) -> list[Array]:
-    """Outputs of the quantized `graph`, in its order, computed as `plan` says.
+    """Outputs of the quantized `graph`, in its order, as they stand in the arena at the end.
 
     inputs: int8 arrays in the order of the model; axis 0 is the batch, any size (one arena per
-    sample). seed: of the noise. Returns int8 arrays with the same axis 0.
+    sample). seed: of the noise. Returns int8 arrays with the same axis 0. Raises InternalError at
+    the first call that reads something else than the reference has.
     """
-    batch = len(inputs[0])
-    arena = _Arena(plan, batch, seed)
-    for region, array in zip(plan.inputs.values(), inputs, strict=True):
-        arena.store(region, array)
-    ops = {op.name: op for op in graph.ops()}
-    for index, step in enumerate(plan.steps):
-        arena.poison(index)
-        op = ops[step.call.op]
-        arrays = _operands(graph, op, step, arena)
-        results = op.evaluate_int(graph.operands(op), graph.results(op), arrays)
-        for region, result in zip(step.writes, results, strict=True):
-            arena.store(region, result)
-        arena.poison_scratch(step)
-    return [
-        arena.load(plan.outputs[name], graph.value(name).shape, graph.value(name).dtype)
-        for name in plan.program.outputs
-    ]
+    arena = _Arena(plan, graph, inputs, seed)
+    for name, region in plan.inputs.items():
+        arena.bytes[:, region.offset : region.end] = arena.expected(name)
+    for k, begin, end in plan.events():
+        arena.call(k, plan.steps[k], begin, end)
+    found = []
+    for name in plan.program.outputs:
+        region, value = plan.outputs[name], graph.value(name)
+        raw = arena.bytes[:, region.offset : region.end].copy()
+        found.append(np.asarray(raw.view(value.dtype).reshape(-1, *value.shape[1:])))
+    return found
+
+
+def _may_overlap(step: Step, whole: bool) -> bool:
+    """Does the kernel promise anything on writing over what it reads? If not, all of its results
+    may be written first."""
+    call = step.call
+    return bool(call.in_place or call.takes_top or (whole and (call.band or call.tile)))
 
 
 class _Arena:
     """One row of bytes per sample."""
 
-    def __init__(self, plan: Plan, batch: int, seed: int) -> None:
+    def __init__(self, plan: Plan, graph: Graph, inputs: Sequence[Array], seed: int) -> None:
         self.plan = plan
+        self.values = run_int_all(graph, inputs)
+        self.batch = len(inputs[0])
         self.rng = np.random.default_rng(seed)
-        self.bytes = self.rng.integers(0, 256, (batch, plan.arena_size), dtype=np.uint8)
+        self.bytes = self._noise(plan.arena_size)
 
-    def load(self, region: Region, shape: tuple[int, ...], dtype: str) -> Array:
-        """A copy of the tensor in `region`, for each sample."""
-        raw = self.bytes[:, region.offset : region.end].copy()
-        return np.asarray(raw.view(dtype).reshape(-1, *shape[1:]))
+    def expected(self, name: str) -> Array:
+        """The reference's bytes of value `name`, one row per sample."""
+        flat = np.ascontiguousarray(self.values[name]).view(np.uint8)
+        return np.broadcast_to(flat.reshape(len(flat), -1), (self.batch, flat[0].size))
 
-    def store(self, region: Region, array: Array) -> None:
-        flat = np.ascontiguousarray(array).reshape(len(self.bytes), -1)
-        self.bytes[:, region.offset : region.end] = flat.view(np.uint8)
+    def call(self, k: int, step: Step, begin: int, end: int) -> None:
+        """Compute rows [begin, end) of `step`, number k."""
+        folds, last = step.call.folds, end == step.total_rows
+        if step.scratch is not None and not (folds and begin > 0):
+            self.bytes[:, step.scratch.offset : step.scratch.end] = self._noise(step.scratch.size)
+        whole = folds or (begin, end) == (0, step.total_rows)
+        for operand, place in zip(step.call.writes, step.writes, strict=True):
+            if not _may_overlap(step, whole):
+                for y in range(operand.rows) if whole else range(begin, end):
+                    self.bytes[:, place.row(y) : place.row(y) + place.row_bytes] = self._noise(
+                        place.row_bytes
+                    )
+        for slot, operand in enumerate(step.call.reads):
+            place, window = step.reads[slot], step.call.window(slot)
+            if place is not None:
+                first = 0 if window is None else window.begin(begin, operand.rows)
+                rows = range(first, needed(step.call, slot, end))
+                self._compare(operand.value, place, rows, f"step {k} ({step.call.op})")
+        if not folds or last:
+            for operand, place in zip(step.call.writes, step.writes, strict=True):
+                rows = range(operand.rows) if whole else range(begin, end)
+                self._store(operand.value, place, rows)
 
-    def poison(self, index: int) -> None:
-        """Noise before step `index` wherever it need not keep what is there.
+    def _compare(self, name: str, place: Place, rows: range, where: str) -> None:
+        expected = self.expected(name)
+        for y in rows:
+            want = expected[:, y * place.row_bytes : (y + 1) * place.row_bytes]
+            have = self.bytes[:, place.row(y) : place.row(y) + place.row_bytes]
+            if not np.array_equal(have, want):
+                raise InternalError(f"plan: {where}: row {y} of '{name}' is not there")
 
-        That is: all bytes that hold no value of an earlier step, the scratch memory, and the
-        places of the results, except where a result takes the place of an operand.
-        """
-        step = self.plan.steps[index]
-        dead = np.ones(self.bytes.shape[1], dtype=bool)
-        inputs = set(self.plan.program.inputs)
-        for b in self.plan.buffers:
-            born = b.first < index or not inputs.isdisjoint(b.values)
-            if b.kind == "activation" and born and index <= b.last:
-                dead[b.region.offset : b.region.end] = False
-        for j, target in enumerate(step.writes):
-            before = dead[target.offset : target.end].copy()
-            dead[target.offset : target.end] = True
-            for region in _taken_over(step, j):
-                shared = slice(region.offset, min(region.end, target.end))
-                dead[shared] = before[: shared.stop - shared.start]
-        self._fill(dead)
-        self.poison_scratch(step)
+    def _store(self, name: str, place: Place, rows: range) -> None:
+        expected = self.expected(name)
+        for y in rows:
+            row = expected[:, y * place.row_bytes : (y + 1) * place.row_bytes]
+            self.bytes[:, place.row(y) : place.row(y) + place.row_bytes] = row
 
-    def poison_scratch(self, step: Step) -> None:
-        """Noise in the scratch memory of `step`: a kernel may write there at any time."""
-        if step.scratch is not None:
-            used = np.zeros(self.bytes.shape[1], dtype=bool)
-            used[step.scratch.offset : step.scratch.end] = True
-            self._fill(used)
-
-    def _fill(self, where: Array) -> None:
-        shape = (len(self.bytes), int(where.sum()))
-        self.bytes[:, where] = self.rng.integers(0, 256, shape, dtype=np.uint8)
-
-
-def _taken_over(step: Step, write: int) -> list[Region]:
-    """Operands whose place result `write` may and does take."""
-    base = step.writes[write].offset
-    places = [step.reads[i] for i, j in step.call.in_place if j == write]
-    return [r for r in places if r is not None and r.offset == base]
-
-
-def _operands(graph: Graph, op: Op, step: Step, arena: _Arena) -> list[Array]:
-    """Contents of the operator's operands: constants from the graph, the rest from the arena."""
-    places: dict[str, list[Region]] = {}
-    for operand, place in zip(step.call.reads, step.reads, strict=True):
-        if place is not None:
-            places.setdefault(operand.value, []).append(place)
-    arrays = []
-    for value in graph.operands(op):
-        if value.data is not None:
-            arrays.append(value.data)
-        elif value.name in places:
-            regions = places[value.name]  # one for each slot through which the value is read
-            region = regions.pop(0) if len(regions) > 1 else regions[0]
-            arrays.append(arena.load(region, value.shape, value.dtype))
-        else:
-            raise InternalError(f"plan: {op.name} does not read its operand {value.name}")
-    return arrays
+    def _noise(self, size: int) -> Array:
+        return self.rng.integers(0, 256, (self.batch, size), dtype=np.uint8)

@@ -12,9 +12,13 @@ from typing import Any
 
 from mcucompile import __version__
 from mcucompile.board import Board, Memory
+from mcucompile.cycles import cycle_model
 from mcucompile.emit.views import weight_bytes
+from mcucompile.emulate.code_size import FunctionSize
+from mcucompile.emulate.work import Work
 from mcucompile.ir import Graph, Op, Port
 from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.report.pruning import pruning
 
 SCHEMA_VERSION = 1
 
@@ -36,12 +40,23 @@ class Measured:
     """What a build tells, in bytes; None where it was not measured.
 
     code_bytes: flash of the model besides its constants. stack_bytes: of one run.
-    static_bytes: RAM of the model besides arena and stack.
+    static_bytes: RAM of the model besides arena and stack. functions: those that steps execute.
     """
 
     code_bytes: int | None = None
     stack_bytes: int | None = None
     static_bytes: int | None = None
+    functions: tuple[FunctionSize, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What an inference executes: instructions and work of each step, instructions of the whole
+    run, what lies between the steps included."""
+
+    instructions: Sequence[int]
+    work: Sequence[Work]
+    total: int
 
 
 def build_report(
@@ -50,28 +65,23 @@ def build_report(
     board: Board,
     model: ModelInfo,
     measured: Measured | None = None,
-    instructions: Sequence[int] | None = None,
-    instructions_total: int | None = None,
+    profiled: Profiled | None = None,
     warnings: Sequence[str] = (),
+    whole: Graph | None = None,
 ) -> Report:
     """The report of the quantized `graph`, placed as `plan`, on `board`.
 
-    instructions: executed by each step, from a profile; instructions_total: by the whole run, what
-    lies between the steps included. Cycles are estimated from them.
+    Cycles are modelled from what is profiled. whole: the graph before channels were removed.
     """
     measured = measured or Measured()
     sram = _sram(plan, board, measured)
     flash = _flash(plan, board, measured)
-    cycles = [round(n * board.cycles_per_instruction) for n in instructions or ()]
-    total_cycles = None
-    if instructions_total is not None:
-        total_cycles = round(instructions_total * board.cycles_per_instruction)
     ops = {op.name: op for op in graph.ops()}
     steps = [
         {
             **_step(graph, plan, ops[step.call.op], index),
-            "instructions": instructions[index] if instructions else None,
-            "cycles": cycles[index] if instructions else None,
+            "code_bytes": _own_code(measured, index),
+            **_execution(board, profiled, index),
         }
         for index, step in enumerate(plan.steps)
     ]
@@ -96,11 +106,11 @@ def build_report(
         "inputs": _ports(graph.input_ports, graph.inputs, plan.inputs),
         "outputs": _ports(graph.output_ports, graph.outputs, plan.outputs),
         "keeps_inputs": plan.keeps_inputs,
+        "pruning": pruning(whole or graph, graph),
         "steps": steps,
         "buffers": _buffers(plan),
-        "instructions_total": instructions_total,
-        "cycles_total": total_cycles,
-        "latency_ms": None if total_cycles is None else total_cycles / board.clock_hz * 1000,
+        "shared_code": _shared_code(measured),
+        **_total(board, profiled),
         "warnings": list(warnings),
     }
 
@@ -173,45 +183,90 @@ def _step(graph: Graph, plan: Plan, op: Op, index: int) -> Report:
         "onnx_names": list(op.origin),
         "kernel": step.call.kernel,
         "why": step.call.why,
-        "segment": step.segment,
+        "segment": plan.segment_of(index).mode,
         "shapes": {
             "inputs": [list(v.shape) for v in activations],
             "outputs": [list(v.shape) for v in graph.results(op)],
         },
         "macs": step.call.macs,
         "weight_bytes": weight_bytes(plan, step.call),
-        "live_bytes": live_bytes(plan, index),
+        "live_bytes": step.live,
         "buffers": _uses(step),
     }
+
+
+def _own_code(measured: Measured, index: int) -> int | None:
+    """Bytes of the functions that only this step executes."""
+    if measured.functions is None:
+        return None
+    return sum(f.size for f in measured.functions if f.steps == (index,))
+
+
+def _shared_code(measured: Measured) -> list[Report] | None:
+    if measured.functions is None:
+        return None
+    return [
+        {"function": f.name, "bytes": f.size, "steps": list(f.steps)}
+        for f in measured.functions
+        if len(f.steps) > 1
+    ]
+
+
+def _execution(board: Board, profiled: Profiled | None, index: int) -> Report:
+    if profiled is None:
+        return dict.fromkeys(("instructions", "executed", "cycles", "latency_ms"))
+    work = profiled.work[index]
+    cycles = cycle_model(board).cycles(work)
+    return {
+        "instructions": profiled.instructions[index],
+        "executed": {
+            **{kind.value: count for kind, count in work.instructions.items()},
+            "taken_branches": work.taken_branches,
+            "core_cycles": work.core_cycles,
+            "flash_reads": work.flash_reads,
+        },
+        "cycles": cycles,
+        "latency_ms": _milliseconds(board, cycles),
+    }
+
+
+def _total(board: Board, profiled: Profiled | None) -> Report:
+    """Of the whole run; the few instructions between the steps count as one cycle each."""
+    if profiled is None:
+        keys = ("instructions_total", "cycles_total", "cycles_error", "latency_ms")
+        return dict.fromkeys(keys)
+    model = cycle_model(board)
+    between = profiled.total - sum(profiled.instructions)
+    cycles = between + sum(model.cycles(work) for work in profiled.work)
+    return {
+        "instructions_total": profiled.total,
+        "cycles_total": cycles,
+        "cycles_error": model.error,
+        "latency_ms": _milliseconds(board, cycles),
+    }
+
+
+def _milliseconds(board: Board, cycles: int) -> float:
+    return cycles / board.clock_hz * 1000
 
 
 def _uses(step: Step) -> list[Report]:
     """The bytes of the arena that a step touches, in the order of its operands."""
     call = step.call
     reads = [
-        _use(o.value, "read", r)
-        for o, r in zip(call.reads, step.reads, strict=True)
-        if r is not None
+        _use(o.value, "read", p.region)
+        for o, p in zip(call.reads, step.reads, strict=True)
+        if p is not None
     ]
-    writes = [_use(o.value, "write", r) for o, r in zip(call.writes, step.writes, strict=True)]
+    writes = [
+        _use(o.value, "write", p.region) for o, p in zip(call.writes, step.writes, strict=True)
+    ]
     scratch = [] if step.scratch is None else [_use("scratch", "scratch", step.scratch)]
     return reads + writes + scratch
 
 
 def _use(name: str, role: str, region: Region) -> Report:
     return {"name": name, "role": role, "offset": region.offset, "end": region.end}
-
-
-def live_bytes(plan: Plan, index: int) -> int:
-    """Bytes of the arena in use at step `index`; bytes that two values share count once."""
-    alive = sorted(
-        (b.region.offset, b.region.end) for b in plan.buffers if b.first <= index <= b.last
-    )
-    total = top = 0
-    for offset, end in alive:
-        total += max(0, end - max(offset, top))
-        top = max(top, end)
-    return total
 
 
 def _ports(

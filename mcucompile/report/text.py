@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from mcucompile.report.build import SCHEMA_VERSION, Report
 from mcucompile.report.fit import label, live_buffers, origin, peak_step
@@ -11,6 +12,26 @@ from mcucompile.report.fit import label, live_buffers, origin, peak_step
 WIDTH = 96  # columns
 MAP_WIDTH = 64  # columns for the bytes of the arena
 LARGEST = 5
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of steps: a key of the step, how wide and in which format."""
+
+    title: str
+    key: str
+    width: int
+    form: str = ","
+
+
+_COLUMNS = (
+    _Column("MACs", "macs", 12),
+    _Column("weights", "weight_bytes", 9),
+    _Column("code", "code_bytes", 7),
+    _Column("instructions", "instructions", 13),
+    _Column("cycles", "cycles", 12),
+    _Column("ms", "latency_ms", 8, ".3g"),
+)
 
 
 def render_text(report: Report) -> str:
@@ -25,7 +46,9 @@ def render_text(report: Report) -> str:
         _summary(report),
         _memory_map(report),
         _steps(report),
+        _shared_code(report),
         _largest(report),
+        _pruned(report),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
@@ -56,6 +79,7 @@ def _summary(report: Report) -> list[str]:
         f"fits       {verdict[report['fits']]}",
         *_port_lines("input", report["inputs"]),
         *_port_lines("output", report["outputs"]),
+        *_pruned_lines(report["pruning"]),
         "",
         *_sram(report),
         "",
@@ -63,6 +87,21 @@ def _summary(report: Report) -> list[str]:
         "",
         *_time(report),
     ]
+
+
+def _pruned_lines(pruning: Report) -> list[str]:
+    if not pruning["layers"]:
+        return []
+    channels, macs, weights = (pruning[key] for key in ("channels", "macs", "weights"))
+    removed = channels["before"] - channels["after"]
+    return [
+        f"pruned     {removed:,} of {channels['before']:,} channels, which change no output:",
+        f"           {_change(macs)} MAC, {_change(weights)} weights",
+    ]
+
+
+def _change(figure: Report) -> str:
+    return f"{figure['before']:,} -> {figure['after']:,}"
 
 
 def _port_lines(kind: str, ports: Sequence[Report]) -> list[str]:
@@ -103,9 +142,11 @@ def _region_lines(regions: Sequence[Report]) -> list[str]:
 def _time(report: Report) -> list[str]:
     if report["instructions_total"] is None:
         return ["time       not measured (`mcucompile profile` counts instructions)"]
+    cycles, milliseconds = report["cycles_total"], report["latency_ms"]
+    error = f"modelled, within {report['cycles_error']:.0%} of published times"
     return [
         f"time       {report['instructions_total']:,} instructions, counted",
-        f"           {report['cycles_total']:,} cycles, {report['latency_ms']:.3g} ms, estimated",
+        f"           {cycles:,} cycles, {milliseconds:.3g} ms, {error}",
     ]
 
 
@@ -173,19 +214,25 @@ def _columns(offset: int, end: int, size: int) -> range:
 def _steps(report: Report) -> list[str]:
     """A table with four lines per step; what does not fit a line is cut."""
     kinds = max((len(s["op"]) for s in report["steps"]), default=0)
-    flows = [_flow(s["shapes"]) for s in report["steps"]]
-    flow_width = min(44, max(map(len, flows), default=0))
-    timed = report["instructions_total"] is not None
-    lines = [
-        f" step {'op':{kinds}}  {'shapes':{flow_width}} {'MACs':>12} {'weights':>9}"
-        + (f" {'instructions':>13}" if timed else "")
-    ]
-    for step, flow in zip(report["steps"], flows, strict=True):
-        row = f"{step['index']:5} {step['op']:{kinds}}  {flow:{flow_width}} {step['macs']:12,}"
-        row += f" {step['weight_bytes']:9,}" + (f" {step['instructions']:13,}" if timed else "")
+    columns = [c for c in _COLUMNS if any(s[c.key] is not None for s in report["steps"])]
+    lines = [f" step {'op':{kinds}}" + "".join(f" {c.title:>{c.width}}" for c in columns)]
+    for step in report["steps"]:
+        cells = "".join(f" {format(step[c.key], c.form):>{c.width}}" for c in columns)
         places = ", ".join(f"{b['role']} {_range(b)}" for b in step["buffers"])
-        lines += [row, f"      {label(step)}", f"      {places}"]
+        lines += [f"{step['index']:5} {step['op']:{kinds}}{cells}"]
+        lines += [f"      {_flow(step['shapes'])} {label(step)}", f"      {places}"]
         lines.append(f"      {step['kernel']}: {step['why']}")
+    return [_cut(line) for line in lines]
+
+
+def _shared_code(report: Report) -> list[str]:
+    """Functions of several steps; a step's own are in the table of steps."""
+    shared = report["shared_code"]
+    if not shared:
+        return []
+    lines = ["code of several steps:"]
+    for f in shared:
+        lines.append(f"{f['bytes']:13,} {f['function']}, steps {', '.join(map(str, f['steps']))}")
     return [_cut(line) for line in lines]
 
 
@@ -216,6 +263,23 @@ def _ranking(report: Report, title: str, key: Callable[[Report], int]) -> Iterat
         for s in (s for s in ranked if key(s)):
             share = f"{key(s) / total:6.1%}"
             yield f"{key(s):13,} {share}  step {s['index']}, {s['op']} {label(s)}"
+
+
+def _pruned(report: Report) -> list[str]:
+    """The layers that lost channels, of the result or of the input."""
+    rows = [
+        (_change(layer["channels"]), _change(layer["macs"]), _change(layer["weights"]), layer)
+        for layer in report["pruning"]["layers"]
+    ]
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = ["channels, MACs and weights of the layers that lost some:"]
+    for channels, macs, weights, layer in rows:
+        figures = zip((channels, macs, weights), widths, strict=True)
+        lines.append("  ".join(f"{text:>{width}}" for text, width in figures))
+        lines[-1] += f"  {label(layer)}"
+    return [_cut(line) for line in lines]
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from mcucompile.emit import EmitOptions, emit
 from mcucompile.ir import Array, Graph
 from mcucompile.lower import lower
 from mcucompile.plan.check import check_plan
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from mcucompile.reference.integer_interpreter import run_int
 from tests.support.machines import HOST, Machine

@@ -13,7 +13,7 @@ from mcucompile.emit import EmitOptions, ctext, emit
 from mcucompile.ir import QParams, Value
 from mcucompile.lower import lower
 from mcucompile.ops.add import Add
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from tests.support.graphs import op_graph
 

@@ -20,7 +20,7 @@ from mcucompile.errors import DoesNotFitError, ToolchainError, ValidationError
 from mcucompile.ir import Array, QParams, Value
 from mcucompile.lower import lower
 from mcucompile.ops.add import Add
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.reference.integer_interpreter import run_int
 from tests.support import fake_model as fake
 from tests.support.ckit import random_inputs

@@ -14,17 +14,33 @@ import pytest
 
 import mcucompile.report
 from mcucompile.board import Board, load_board
+from mcucompile.cycles import cycle_model
+from mcucompile.emulate.code_size import FunctionSize
+from mcucompile.emulate.cortex_m4 import Kind
+from mcucompile.emulate.work import Work
 from mcucompile.errors import DoesNotFitError
 from mcucompile.ir import Graph, Port
-from mcucompile.plan.place import make_plan
 from mcucompile.plan.plan import Plan
-from mcucompile.report.build import Measured, ModelInfo, Report, build_report, live_bytes
+from mcucompile.plan.planner import PlanOptions, make_plan
+from mcucompile.report.build import (
+    Measured,
+    ModelInfo,
+    Profiled,
+    Report,
+    build_report,
+)
 from mcucompile.report.fit import fit_or_raise
 from mcucompile.report.text import render_text
 from tests.support.mixing import Builder, random_graph
 
 MODEL = ModelInfo("net", "ab" * 32, 1_234_567, 890)
-MEASURED = Measured(code_bytes=4000, stack_bytes=600, static_bytes=16)
+FUNCTIONS = (
+    FunctionSize("common", 700, (1, 3)),
+    FunctionSize("net_step1", 300, (1,)),
+    FunctionSize("only1", 40, (1,)),
+    FunctionSize("net_step0", 30, (0,)),
+)
+MEASURED = Measured(code_bytes=4000, stack_bytes=600, static_bytes=16, functions=FUNCTIONS)
 
 
 @cache
@@ -50,8 +66,22 @@ def report_of(
 ) -> Report:
     graph, plan = compiled()
     board = load_board(board) if isinstance(board, str) else board
-    total = None if instructions is None else sum(instructions) + 30
-    return build_report(graph, plan, board, MODEL, measured, instructions, total, warnings)
+    profiled = None if instructions is None else _profiled(instructions)
+    return build_report(graph, plan, board, MODEL, measured, profiled, warnings)
+
+
+def _profiled(instructions: list[int]) -> Profiled:
+    """A profile in which every fifth instruction is a load from flash."""
+    work = [
+        Work(
+            {k: n // 5 if k is Kind.LOAD else 0 for k in Kind} | {Kind.ALU: n - n // 5},
+            7,
+            n,
+            n // 5,
+        )
+        for n in instructions
+    ]
+    return Profiled(instructions, work, sum(instructions) + 30)
 
 
 def test_sums() -> None:
@@ -67,8 +97,23 @@ def test_sums() -> None:
     assert flash["total_bytes"] == 4164
     assert report["fits"] is True
     assert report["instructions_total"] == 3540
-    assert report["cycles_total"] == round(3540 * load_board("stm32f746").cycles_per_instruction)
+    model = cycle_model(load_board("stm32f746"))
+    assert report["cycles_total"] == 30 + sum(step["cycles"] for step in report["steps"])
     assert report["latency_ms"] == pytest.approx(report["cycles_total"] / 216e3)
+    assert report["cycles_error"] == model.error
+    step = report["steps"][1]
+    per_five = 5 * model.per_core_cycle + model.per_flash_read
+    assert step["cycles"] == round(400 * per_five)
+    assert step["latency_ms"] == pytest.approx(step["cycles"] / 216e3)
+    assert sum(step["executed"][kind] for kind in Kind) == step["instructions"] == 2000
+    assert step["executed"]["flash_reads"] == 400
+
+
+def test_code_belongs_to_a_step_or_is_shared() -> None:
+    report = report_of()
+    assert [step["code_bytes"] for step in report["steps"]] == [30, 340, 0, 0]
+    assert report["shared_code"] == [{"function": "common", "bytes": 700, "steps": [1, 3]}]
+    assert "700 common, steps 1, 3" in render_text(report)
 
 
 def test_unmeasured_is_null_and_its_sums_too() -> None:
@@ -79,7 +124,9 @@ def test_unmeasured_is_null_and_its_sums_too() -> None:
     assert flash["code_bytes"] is flash["total_bytes"] is None
     assert report["fits"] is sram["fits"] is flash["fits"] is None
     assert report["instructions_total"] is report["latency_ms"] is None
-    assert report["steps"][0]["instructions"] is None
+    step = report["steps"][0]
+    assert step["instructions"] is step["executed"] is step["cycles"] is step["code_bytes"] is None
+    assert report["shared_code"] is report["cycles_error"] is None
     small = load_board("stm32f746").with_limits(ram=20_000)
     assert report_of(small, measured=None)["fits"] is False  # known without the stack
 
@@ -99,15 +146,16 @@ def test_steps() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_live_bytes_are_those_of_the_buffers_byte_by_byte(seed: int) -> None:
+def test_live_bytes_lie_between_the_operands_and_the_bound(seed: int) -> None:
     _, program = random_graph(np.random.default_rng(seed), 12)
     plan = make_plan(program)
-    for index in range(len(plan.steps)):
+    assert max(s.live for s in plan.steps) <= plan.lower_bound < max(s.live for s in plan.steps) + 4
+    for step in plan.steps:
         used = np.zeros(plan.arena_size, dtype=bool)
-        for b in plan.buffers:
-            if b.first <= index <= b.last:
-                used[b.region.offset : b.region.end] = True
-        assert live_bytes(plan, index) == used.sum()
+        for place in (*step.reads, *step.writes):
+            if place is not None:
+                used[place.region.offset : place.region.end] = True
+        assert used.sum() + step.call.scratch <= step.live
 
 
 def test_two_outputs_that_are_the_same_value() -> None:
@@ -199,6 +247,8 @@ def test_text_says_the_main_figures() -> None:
         "flash      4,164 of 1,048,576 bytes",
         "lower bound 24,300",
         "3,540 instructions",
+        "of published times",
+        "weights    code  instructions       cycles       ms",
         "mcuc_mix_s8: it mixes",
         "read [0, 12000), read [12000, 24000), write [12000, 24000)",
         "2,000  57.0%  step 1, Mix conv2",
@@ -282,7 +332,7 @@ def test_advice_is_only_what_helps() -> None:
     nano = load_board("nano33ble")
     memory = replace(nano.ram[0], size=20_000)
     graph, _ = compiled()
-    build_plan = make_plan(compiled()[1].program, keep_input=True)
+    build_plan = make_plan(compiled()[1].program, PlanOptions(keep_input=True))
     report = build_report(graph, build_plan, replace(nano, ram=(memory,)), MODEL, MEASURED)
     with pytest.raises(DoesNotFitError) as caught:
         fit_or_raise(report)

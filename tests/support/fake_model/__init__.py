@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mcucompile.ir import Array, Value
-from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.plan.plan import Place, Plan, Region, Segment, Step
 from mcucompile.plan.program import KernelCall, Operand, Program
 
 FOLDER = Path(__file__).resolve().parent
@@ -33,6 +33,7 @@ def plan() -> Plan:
     return Plan(
         program=program,
         steps=steps,
+        segments=tuple(Segment(k, k + 1, "whole", (k,)) for k in range(2)),
         buffers=(),
         arena_size=28,
         lower_bound=28,
@@ -66,6 +67,9 @@ def _step(reads: Sequence[str], writes: Sequence[str]) -> Step:
         return tuple(Operand(n, 1, _REGIONS[n].size) for n in names)
 
     call = KernelCall("op", "kernel", "header", {}, operands(reads), operands(writes))
-    return Step(
-        call, tuple(_REGIONS[n] for n in reads), tuple(_REGIONS[n] for n in writes), scratch=None
-    )
+    return Step(call, tuple(map(_place, reads)), tuple(map(_place, writes)), None, 1, 28)
+
+
+def _place(name: str) -> Place:
+    region = _REGIONS[name]
+    return Place(region.offset, region.size, 1, region.size)

@@ -9,9 +9,9 @@
 extern const int8_t fake_table[8];
 
 #ifdef MCUC_STEP_HOOK
-void mcuc_step_hook(int step, int done);
-#define STEP_BEGIN(step) mcuc_step_hook((step), 0)
-#define STEP_END(step) mcuc_step_hook((step), 1)
+void mcuc_step_hook(int step, int32_t y0, int32_t y1, int done);
+#define STEP_BEGIN(step) mcuc_step_hook((step), 0, 1, 0)
+#define STEP_END(step) mcuc_step_hook((step), 0, 1, 1)
 #else
 #define STEP_BEGIN(step) ((void)0)
 #define STEP_END(step) ((void)0)

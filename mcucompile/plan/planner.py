@@ -1,0 +1,116 @@
+"""The planner: which schedule, and where everything is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mcucompile.plan.place import Layout, assemble, lay_out
+from mcucompile.plan.plan import Plan
+from mcucompile.plan.program import Optimize, Program
+from mcucompile.plan.segments import Schedule, Segmenter
+from mcucompile.plan.stores import build_network
+
+Scheduling = Literal["auto", "whole", "stream"]
+
+TOLERANCE = 1.05  # instructions that `balanced` may spend, of the fewest possible
+SLACK = (1.0, 1.02, 1.05)  # peaks that are tried, of the best: the placement may favour one
+TURNS: tuple[tuple[int, ...], ...] = ((4, 2), (2,), ())  # so may fewer rows at a time
+STEPS = 5  # of halving the distance between two peaks
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the planner is to do.
+
+    optimize: `ram` for the smallest arena, `time` for the fewest instructions that fit, `balanced`
+    for the smallest arena at no more than 5 % more instructions than the fewest.
+    ram: bytes the arena may have, None for any number. keep_input: a run leaves the bytes of the
+    model's inputs intact. schedule: `whole` runs each step in one call, `stream` row by row
+    wherever it saves bytes; `auto` leaves the choice to `optimize`.
+    """
+
+    optimize: Optimize = "balanced"
+    ram: int | None = None
+    keep_input: bool = False
+    schedule: Scheduling = "auto"
+
+
+def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
+    """The best plan for `program`. Deterministic.
+
+    If none fits into options.ram, it is the smallest. Raises UnsupportedModelError MC105 if a model
+    output is a constant.
+    """
+    net = build_network(program, options.keep_input)
+    segmenter = Segmenter(net, streams=options.schedule != "whole")
+    best: tuple[tuple[float, ...], Schedule, Layout] | None = None
+    for schedule in _schedules(segmenter, options):
+        if best is not None and options.optimize != "time" and schedule.peak > best[2].size:
+            break
+        layout = lay_out(net, schedule)
+        rank = _rank(schedule, layout, options)
+        if best is None or rank < best[0]:
+            best = (rank, schedule, layout)
+    assert best is not None
+    return assemble(net, best[1], best[2], options.keep_input)
+
+
+def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[float, ...]:
+    """The smaller the better."""
+    too_much = max(0, layout.size - options.ram) if options.ram is not None else 0
+    if options.optimize == "time":
+        return too_much, schedule.cost, layout.size
+    return too_much, layout.size, schedule.cost
+
+
+def _schedules(segmenter: Segmenter, options: PlanOptions) -> Iterator[Schedule]:
+    """Schedules worth placing."""
+    fastest = segmenter.all_whole()
+    if options.schedule == "whole":
+        yield fastest
+        return
+    least = segmenter.least_memory()
+    if options.optimize == "ram" or options.schedule == "stream":
+        peaks = [int(least.peak * s) for s in SLACK]
+    elif options.optimize == "balanced":
+        peak = _balanced_peak(segmenter, least, fastest)
+        peaks = [int(peak * s) for s in SLACK]
+        if options.ram is not None and peak > options.ram:
+            peaks += [least.peak]
+    else:
+        yield fastest
+        if options.ram is None or fastest.peak <= options.ram:
+            return
+        peaks = [int(options.ram * s) for s in (1.0, 0.97, 0.93, 0.88)] + [least.peak]
+    seen: set[tuple[tuple[int, int, str, int, int], ...]] = set()
+    for peak in peaks:
+        for turns in TURNS:
+            schedule = segmenter.cheapest(max(peak, least.peak), turns)
+            assert schedule is not None
+            key = tuple((t.first, t.end, t.mode, t.turn, t.order) for t in schedule.traces)
+            if key not in seen:
+                seen.add(key)
+                yield schedule
+
+
+def _balanced_peak(segmenter: Segmenter, least: Schedule, fastest: Schedule) -> int:
+    """The smallest peak at which a schedule costs little more than the fastest."""
+
+    def is_cheap(peak: int) -> bool:
+        schedule = segmenter.cheapest(peak)
+        return schedule is not None and schedule.cost <= TOLERANCE * fastest.cost
+
+    if is_cheap(least.peak):
+        return least.peak
+    peaks = sorted({t.peak for t in segmenter.wholes if t.peak > least.peak})
+    low, high = 0, len(peaks) - 1
+    while low < high:  # the first peak that is cheap enough
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_cheap(peaks[middle]) else (middle + 1, high)
+    below, above = peaks[low - 1] if low else least.peak, peaks[low]
+    for _ in range(STEPS):
+        middle = (below + above) // 2
+        below, above = (below, middle) if is_cheap(middle) else (middle, above)
+    return above

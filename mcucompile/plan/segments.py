@@ -1,0 +1,172 @@
+"""Which steps run whole, and which run row by row: a dynamic program over segments.
+
+A segment is an interval of the order of the steps. What crosses its borders is kept whole, so that
+segments combine freely: the peak of a schedule is the largest peak of its segments, its cost is the
+sum of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from mcucompile.plan.price import instructions
+from mcucompile.plan.simulate import ORDERS, stream, turn_call, turn_rows, whole
+from mcucompile.plan.stores import Network
+from mcucompile.plan.trace import Trace
+
+TURNS = (4, 2)  # rows at a time instead of one: fewer instructions
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Segments in order. peak: bytes; no placement needs less. cost: instructions, estimated."""
+
+    traces: tuple[Trace, ...]
+    peak: int
+    cost: float
+
+
+class Segmenter:
+    """Schedules of one network. streams: whether segments may run row by row at all."""
+
+    def __init__(self, net: Network, streams: bool = True) -> None:
+        self.net = net
+        self.count = len(net.tasks)
+        self.streams = streams
+        self.wholes = [whole(net, k) for k in range(self.count)]
+        self.borders = [_alive_across(net, k) for k in range(self.count + 1)]
+        self.known: dict[tuple[int, int, int, int], Trace] = {}
+        self.beyond: dict[tuple[int, int, int, int], int] = {}  # peaks known to be no smaller
+        self.prices = [instructions(t.whole) for t in net.tasks]
+        self.sums: dict[int, list[float]] = {}  # turn: prices of the first steps, streamed
+
+    def all_whole(self) -> Schedule:
+        """Every step in one call: the fewest instructions."""
+        return self._schedule(self.wholes)
+
+    def least_memory(self) -> Schedule:
+        """The schedule with the smallest peak."""
+        best: list[tuple[float, Trace | None]] = [(0, None)] + [(math.inf, None)] * self.count
+        for end in range(1, self.count + 1):
+            for first in range(end - 1, -1, -1):
+                limit = best[end][0]
+                if best[first][0] >= limit:
+                    continue
+                trace = self._smallest(first, end, limit)
+                if trace is not None:
+                    peak = max(best[first][0], trace.peak)
+                    if peak < limit:
+                        best[end] = (peak, trace)
+        return self._schedule(_backwards([trace for _, trace in best]))
+
+    def cheapest(self, peak: int, turns: Sequence[int] = TURNS) -> Schedule | None:
+        """The schedule with the fewest instructions whose peak is at most `peak` bytes.
+
+        turns: rows at a time that are tried, the most first; 1 always is. None if there is none.
+        """
+        best: list[tuple[float, Trace | None]] = [(0, None)] + [(math.inf, None)] * self.count
+        for end in range(1, self.count + 1):
+            if self.wholes[end - 1].peak <= peak:
+                best[end] = (best[end - 1][0] + self.prices[end - 1], self.wholes[end - 1])
+            needed = False  # to stream: a step that needs too much in one call
+            for first in range(end - 1, -1, -1):
+                needed |= self.wholes[first].peak > peak
+                if needed and self.streams:
+                    limit = best[end][0] - best[first][0]
+                    trace = self._cheaper(first, end, peak, turns, limit)
+                    if trace is not None:
+                        best[end] = (best[first][0] + self._price(trace), trace)
+        if best[-1][0] == math.inf:
+            return None
+        return self._schedule(_backwards([trace for _, trace in best]))
+
+    def _cheaper(
+        self, first: int, end: int, peak: int, turns: Sequence[int], limit: float
+    ) -> Trace | None:
+        """The streamed segment [first, end) within `peak` with the most rows at a time, if it costs
+        less than `limit`."""
+        cheap = [t for t in turns if self._stream_price(first, end, t) < limit]
+        last = self._stream_price(first, end, 1) < limit
+        if not (cheap or last) or self._best_order(first, end, 1, peak + 1) is None:
+            return None
+        for turn in [*cheap, 1] if last else cheap:
+            trace = self._best_order(first, end, turn, peak + 1)
+            if trace is not None:
+                return trace
+        return None
+
+    def _best_order(self, first: int, end: int, turn: int, limit: float) -> Trace | None:
+        """The streamed segment in the order of asking that needs the fewest bytes."""
+        orders = [self._stream(first, end, turn, o, limit) for o in self._orders(first, end)]
+        return min((t for t in orders if t is not None), key=lambda t: t.peak, default=None)
+
+    def _orders(self, first: int, end: int) -> range:
+        """The order matters where a step that works in place asks for several operands."""
+        tasks = self.net.tasks[first:end]
+        several = any(
+            t.heir is not None and sum(p >= first for p in t.producers) > 1 for t in tasks
+        )
+        return range(ORDERS if several else 1)
+
+    def _smallest(self, first: int, end: int, limit: float) -> Trace | None:
+        """The form of segment [first, end) that needs the fewest bytes, below `limit`."""
+        best = self.wholes[first] if end - first == 1 and self.wholes[first].peak < limit else None
+        if not self.streams:
+            return best
+        streamed = self._best_order(first, end, 1, limit if best is None else best.peak)
+        return best if streamed is None else streamed
+
+    def _stream(self, first: int, end: int, turn: int, order: int, limit: float) -> Trace | None:
+        """The streamed segment if its peak is below `limit`."""
+        if max(self.borders[first], self.borders[end]) >= limit:
+            return None
+        key = (first, end, turn, order)
+        if key in self.known:
+            trace = self.known[key]
+            return trace if trace.peak < limit else None
+        if limit <= self.beyond.get(key, 0):
+            return None
+        found = stream(self.net, first, end, turn, order, None if math.isinf(limit) else int(limit))
+        if found is None:
+            self.beyond[key] = int(limit)
+        else:
+            self.known[key] = found
+        return found
+
+    def _price(self, trace: Trace) -> float:
+        if trace.mode == "whole":
+            return self.prices[trace.first]
+        return self._stream_price(trace.first, trace.end, trace.turn)
+
+    def _stream_price(self, first: int, end: int, turn: int) -> float:
+        if turn not in self.sums:
+            each = [instructions(turn_call(t, turn), turn_rows(t, turn)) for t in self.net.tasks]
+            self.sums[turn] = [0.0, *accumulate(each)]
+        return self.sums[turn][end] - self.sums[turn][first]
+
+    def _schedule(self, traces: list[Trace]) -> Schedule:
+        return Schedule(
+            tuple(traces),
+            max((t.peak for t in traces), default=0),
+            sum(map(self._price, traces)),
+        )
+
+
+def _backwards(last: list[Trace | None]) -> list[Trace]:
+    """The chain of segments that ends with the last; last[j] ends before step j."""
+    chain: list[Trace] = []
+    end = len(last) - 1
+    while end > 0:
+        trace = last[end]
+        assert trace is not None
+        chain.append(trace)
+        end = trace.first
+    return chain[::-1]
+
+
+def _alive_across(net: Network, step: int) -> int:
+    """Bytes that are whole between step - 1 and `step`."""
+    return sum(s.size for s in net.stores if s.first < step <= s.last)

@@ -1,0 +1,267 @@
+"""What the planner places: stores, which are the bytes of one or several values, and who uses them.
+
+Values share a store where one is a view of the other, and where a kernel writes its result in place
+of an operand that nobody needs afterwards. A store is seen as rows, those of the call that writes
+it, so that it can be kept whole or in a ring of a few rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mcucompile.errors import InternalError, UnsupportedModelError
+from mcucompile.plan.program import KernelCall, Operand, Program, RowWindow, height
+
+INPUT = -1  # "step" that writes the model's inputs: the caller, before step 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """Step `step` reads a store through `slot`. window: None if it may need any row."""
+
+    step: int
+    slot: int
+    window: RowWindow | None
+
+
+@dataclass(eq=False)
+class Store:
+    """Bytes that live from step `first` to step `last`, both inclusive, as rows.
+
+    values: those stored here, in order of production, without views. keeps: the store still matters
+    after the last step. reads: all of them, in the order of the steps. owners: the steps that
+    write it; all but the first do so in place.
+    """
+
+    index: int
+    rows: int
+    row_bytes: int
+    first: int
+    last: int
+    values: list[str]
+    keeps: bool = False
+    reads: list[Read] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kernel call as the planner sees it.
+
+    whole: the call on whole tensors. by_rows: the same with the rows of its result. reads: per
+    operand its store (None for a constant), and the step that writes the value it reads (INPUT for
+    the model's inputs). writes: the stores of its results. heir: the read slot whose store the
+    result takes over in place, or None.
+    """
+
+    step: int
+    whole: KernelCall
+    by_rows: KernelCall
+    windows: tuple[RowWindow | None, ...]
+    reads: tuple[Store | None, ...]
+    producers: tuple[int, ...]
+    writes: tuple[Store, ...]
+    heir: int | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the result, or of operand 0 where the kernel folds those."""
+        return (self.by_rows.reads if self.by_rows.folds else self.by_rows.writes)[0].rows
+
+    @property
+    def is_steppable(self) -> bool:
+        """Can it be computed in several calls?"""
+        return len(self.writes) == 1 and self.rows > 1 and any(self.windows)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A program as tasks and stores."""
+
+    program: Program
+    tasks: tuple[Task, ...]
+    stores: tuple[Store, ...]
+    store_of: dict[str, Store]  # by the name of a value that is no view
+
+
+def build_network(program: Program, keep_input: bool = False) -> Network:
+    """The stores and tasks of `program`.
+
+    keep_input: the bytes of the model's inputs are never used for anything else.
+    Raises UnsupportedModelError MC105 if a model output is a constant.
+    """
+    return _Builder(program, keep_input).build()
+
+
+def stored_bytes(program: Program, name: str) -> int:
+    """Bytes of the value `name`."""
+    value = program.values[name]
+    return value.elements * np.dtype(value.dtype).itemsize
+
+
+def row_form(program: Program, call: KernelCall) -> KernelCall:
+    """`call` in the form that computes rows of its result, or folds those of its operand.
+
+    See KernelCall.row_unit and KernelCall.folding. `call` itself if there is no such form.
+    """
+    if call.folding is not None:
+        return call.folding
+    rows = height(program.values[call.writes[0].value].shape)
+    if not call.row_unit or call.writes[0].rows == rows:
+        return call
+    try:
+        return call.split(rows)
+    except ValueError:
+        return call
+
+
+class _Builder:
+    def __init__(self, program: Program, keep_input: bool) -> None:
+        self.program = program
+        self.keep_input = keep_input
+        self.end = max(len(program.calls) - 1, 0)
+        self.forms = [row_form(program, call) for call in program.calls]
+        self.stores: list[Store] = []
+        self.store_of: dict[str, Store] = {}
+        self.writer: dict[str, int] = {}
+        self.last_read = dict(self._last_reads())
+        self.outputs = {program.root(name) for name in program.outputs}
+
+    def build(self) -> Network:
+        for name in dict.fromkeys(map(self.program.root, self.program.inputs)):
+            self._new_store(name, INPUT, *self._input_rows(name))
+            self.store_of[name].keeps = self.keep_input
+        tasks = [self._task(i) for i in range(len(self.forms))]
+        for name in self.program.outputs:
+            self._output_store(name)
+        for store in self.stores:
+            store.last = self.end if store.keeps else max(store.last, 0)
+        return Network(self.program, tuple(tasks), tuple(self.stores), self.store_of)
+
+    def _last_reads(self) -> Iterator[tuple[str, int]]:
+        for step, call in enumerate(self.program.calls):
+            for operand in call.reads:
+                yield self.program.root(operand.value), step
+
+    def _input_rows(self, name: str) -> tuple[int, int]:
+        """Rows of a model input: those in which its first windowed reader sees it."""
+        for call in self.forms:
+            for operand, window in zip(call.reads, call.windows, strict=True):
+                if window is not None and self.program.root(operand.value) == name:
+                    return operand.rows, operand.row_bytes
+        return 1, stored_bytes(self.program, name)
+
+    def _new_store(self, name: str, step: int, rows: int, row_bytes: int) -> Store:
+        store = Store(len(self.stores), rows, row_bytes, step, step, [name])
+        self.stores.append(store)
+        self._own(store, name, step)
+        return store
+
+    def _own(self, store: Store, name: str, step: int) -> None:
+        if name in self.store_of or name in self.program.aliases:
+            raise InternalError(f"lowering: step {step} writes {name}, which exists")
+        self.store_of[name] = store
+        self.writer[name] = step
+        if step != INPUT:
+            store.owners.append(step)
+
+    def _task(self, step: int) -> Task:
+        whole, form = self.program.calls[step], self.forms[step]
+        roots = [self.program.root(o.value) for o in form.reads]
+        reads = tuple(self._read_store(whole, root) for root in roots)
+        windows = tuple(
+            window if store is not None and _same_rows(operand, store) else None
+            for operand, store, window in zip(
+                form.reads, reads, form.windows or (None,) * len(reads), strict=True
+            )
+        )
+        for slot, (store, window) in enumerate(zip(reads, windows, strict=True)):
+            if store is not None:
+                store.reads.append(Read(step, slot, window))
+                store.last = max(store.last, step)
+        heir = self._heir(step, reads)
+        writes = []
+        for slot, operand in enumerate(form.writes):
+            if heir is not None and slot == 0:
+                store = reads[heir]
+                assert store is not None
+                self._own(store, operand.value, step)
+                store.values.append(operand.value)
+                store.last = max(store.last, step)
+            else:
+                store = self._new_store(operand.value, step, operand.rows, operand.row_bytes)
+            writes.append(store)
+        producers = tuple(self.writer.get(root, INPUT) for root in roots)
+        return Task(step, whole, form, windows, reads, producers, tuple(writes), heir)
+
+    def _read_store(self, call: KernelCall, root: str) -> Store | None:
+        """The store behind an operand; None for a constant."""
+        if self.program.values[root].is_constant:
+            return None
+        if root not in self.store_of:
+            raise InternalError(f"lowering: {call.op} reads {root} before it is written")
+        return self.store_of[root]
+
+    def _heir(self, step: int, reads: Sequence[Store | None]) -> int | None:
+        """The slot whose bytes the result of `step` takes, row by row, if there is one.
+
+        Its value must be dead afterwards. Of several that which was produced last: the main branch
+        of a residual connection, whose bytes are on top of what has to wait.
+        """
+        form = self.forms[step]
+        if len(form.writes) != 1:
+            return None
+        found = [
+            slot
+            for slot, operand in enumerate(form.reads)
+            if self._may_take(step, slot)
+            and (form.writes[0].rows == 1 or form.window(slot) == RowWindow())
+            and _same_rows(form.writes[0], reads[slot])
+            and operand.size == form.writes[0].size
+        ]
+        return (
+            max(found, key=lambda s: self.writer[self.program.root(form.reads[s].value)])
+            if (found)
+            else None
+        )
+
+    def _may_take(self, step: int, slot: int) -> bool:
+        """May the result of `step` overwrite what it reads through `slot`?"""
+        form = self.forms[step]
+        root = self.program.root(form.reads[slot].value)
+        store = self.store_of.get(root)
+        others = [s for s, o in enumerate(form.reads) if self.program.root(o.value) == root]
+        return (
+            store is not None
+            and self.last_read[root] == step
+            and root not in self.outputs
+            and not store.keeps
+            and store.values[-1] == root
+            and all((s, 0) in form.in_place for s in others)
+        )
+
+    def _output_store(self, name: str) -> None:
+        root = self.program.root(name)
+        if self.program.values[root].is_constant:
+            raise UnsupportedModelError(
+                "MC105",
+                f"output '{self.program.values[name].onnx_name or name}'",
+                "cannot be compiled",
+                "it is a constant: it does not depend on the model's input",
+                "remove this output from the model",
+            )
+        if root not in self.store_of:
+            raise InternalError(f"lowering: nothing writes the output {name}")
+        self.store_of[root].keeps = True
+
+
+def _same_rows(operand: Operand, store: Store | None) -> bool:
+    """Does `operand` have the rows of `store`?"""
+    return store is not None and (operand.rows, operand.row_bytes) == (store.rows, store.row_bytes)
