@@ -10,9 +10,10 @@ from bench.models import Model
 
 
 def layer_table(rows: Sequence[tuple[Layer, Figures]]) -> str:
-    """Layers: instructions beside those of the prototype, in thousands, and their ratio."""
+    """Layers beside their prototypes: thousands of instructions and their ratio, and cycles per
+    unit of work, in both without waiting for flash."""
     head = (
-        "layer|k instr|reached|ratio|work/instr|k cycles|cycles/work|reached|code|SRAM|flash|kernel"
+        "layer|k instr|reached|ratio|work/instr|k cycles|core/work|reached|code|SRAM|flash|kernel"
     )
     table = [head.split("|")]
     for layer, f in rows:
@@ -24,7 +25,7 @@ def layer_table(rows: Sequence[tuple[Layer, Figures]]) -> str:
                 f"{f.instructions / 1000 / layer.reached:.3f}",
                 f"{f.work_per_instruction:.3f}",
                 f"{f.cycles / 1000:,.1f}",
-                f"{f.cycles / f.work:.2f}",
+                f"{f.core_cycles / f.work:.2f}",
                 f"{layer.reached_cycles[f.core]:.2f}",
                 f"{f.code:,}",
                 f"{f.sram:,}",

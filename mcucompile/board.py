@@ -22,24 +22,20 @@ class Core:
     fpus: names of the floating-point units it may have, as gcc's -mfpu calls them.
     dsp: has the ARMv7E-M DSP instructions.
     qemu: the QEMU machine with this core (all of the MPS2 family, which share a memory map).
-    cycles_per_instruction: typical of int8 kernels with weights in flash; turns counted
-        instructions into estimated cycles. Cortex-M4: fitted to published MLPerf Tiny times on an
-        STM32L4R5 (within 13 %); Cortex-M7: the same engines need 0.6 of the M4's cycles.
     """
 
     name: str
     fpus: tuple[str, ...]
     dsp: bool
     qemu: str
-    cycles_per_instruction: float
 
 
 CORES = {
     core.name: core
     for core in (
-        Core("cortex-m3", (), False, "mps2-an385", 1.46),
-        Core("cortex-m4", ("fpv4-sp-d16",), True, "mps2-an386", 1.46),
-        Core("cortex-m7", ("fpv5-sp-d16", "fpv5-d16"), True, "mps2-an500", 0.88),
+        Core("cortex-m3", (), False, "mps2-an385"),
+        Core("cortex-m4", ("fpv4-sp-d16",), True, "mps2-an386"),
+        Core("cortex-m7", ("fpv5-sp-d16", "fpv5-d16"), True, "mps2-an500"),
     )
 }
 CONSOLES = ("itm", "none")
@@ -77,6 +73,7 @@ class Memory:
 class Board:
     """A board as its TOML file describes it; sizes in bytes, clock in Hz.
 
+    flash_wait_states: cycles that a read of flash takes beyond the first, at that clock.
     fpu: the floating-point unit as gcc calls it, or "none". console: where the board's own image
     prints, "itm" (the SWO pin) or "none". qemu: the QEMU machine that runs the same core.
     ram_limit, flash_limit: what a person allows the model instead of all there is.
@@ -87,6 +84,7 @@ class Board:
     core: str
     fpu: str
     clock_hz: int
+    flash_wait_states: int
     console: str
     qemu: str
     flash: tuple[Memory, ...]
@@ -117,11 +115,6 @@ class Board:
     @property
     def dsp(self) -> bool:
         return CORES[self.core].dsp
-
-    @property
-    def cycles_per_instruction(self) -> float:
-        """See Core: turns instructions into estimated cycles."""
-        return CORES[self.core].cycles_per_instruction
 
     @property
     def cflags(self) -> tuple[str, ...]:
@@ -201,6 +194,7 @@ _BOARD_KEYS: Mapping[str, type] = {
     "core": str,
     "fpu": str,
     "clock_hz": int,
+    "flash_wait_states": int,
     "console": str,
     "qemu": str,
     "flash": list,
@@ -222,6 +216,8 @@ def _board_of(table: dict[str, Any]) -> Board:
     _check_choice("console", table["console"], CONSOLES)
     if table["clock_hz"] <= 0:
         raise ValueError("clock_hz must be positive")
+    if table["flash_wait_states"] < 0:
+        raise ValueError("flash_wait_states must not be negative")
     flash, ram = (tuple(_memories(table[kind], kind)) for kind in ("flash", "ram"))
     return Board(**{**table, "flash": flash, "ram": ram})
 

@@ -10,9 +10,10 @@ import numpy as np
 from mcucompile.compiler import Compilation, Progress, write_sources
 from mcucompile.emit.views import weight_bytes
 from mcucompile.emulate import build, qemu
+from mcucompile.emulate.work import measure_work
 from mcucompile.errors import ToolchainError
 from mcucompile.ir import Array
-from mcucompile.report.build import Measured, ModelInfo, Report, build_report
+from mcucompile.report.build import Measured, ModelInfo, Profiled, Report, build_report
 
 PROFILE_SEED = 2024
 
@@ -29,7 +30,8 @@ def measure(compilation: Compilation, progress: Progress = lambda text: None) ->
         c = compilation
         sizes = build.measure(folder / "model", c.name, c.board, c.plan, folder / "build")
     weights = sum(weight_bytes(c.plan, step.call) for step in c.plan.steps)
-    return Measured(sizes.flash_bytes - weights, sizes.stack_bytes, sizes.static_bytes)
+    code = sizes.flash_bytes - weights
+    return Measured(code, sizes.stack_bytes, sizes.static_bytes, sizes.functions)
 
 
 def measure_if_possible(
@@ -45,8 +47,8 @@ def measure_if_possible(
         return Measured(), (missing,)
 
 
-def profile(compilation: Compilation) -> qemu.Profile:
-    """Instructions of every step for one seeded random input, under QEMU.
+def profile(compilation: Compilation) -> Profiled:
+    """Instructions and work of every step for one seeded random input, under QEMU.
 
     Raises ToolchainError where compiler or QEMU is missing.
     """
@@ -57,13 +59,16 @@ def profile(compilation: Compilation) -> qemu.Profile:
         firmware = build.build_firmware(
             folder / "model", c.name, c.board, c.plan, folder / "firmware"
         )
-        return qemu.profile(firmware, _random_sample(c))
+        hooked = build.with_step_hook(firmware)
+        sample = _random_sample(c)
+        counted = qemu.profile(firmware, sample, hooked)
+        return Profiled(counted.steps, measure_work(hooked, sample), counted.total)
 
 
 def report(
     compilation: Compilation,
     measured: Measured | None = None,
-    profiled: qemu.Profile | None = None,
+    profiled: Profiled | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Report:
     """The report of a compilation with what was measured of it."""
@@ -75,9 +80,9 @@ def report(
         c.board,
         info,
         measured,
-        profiled.steps if profiled else None,
-        profiled.total if profiled else None,
+        profiled,
         (*c.warnings, *warnings),
+        c.whole_graph,
     )
 
 

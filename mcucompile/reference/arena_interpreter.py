@@ -70,15 +70,14 @@ class _Arena:
         for operand, place in zip(step.call.writes, step.writes, strict=True):
             if not _may_overlap(step, whole):
                 for y in range(operand.rows) if whole else range(begin, end):
-                    self.bytes[:, place.row(y) : place.row(y) + place.row_bytes] = self._noise(
-                        place.row_bytes
-                    )
+                    row = slice(place.row(y), place.row(y) + place.row_bytes)
+                    self.bytes[:, row] = self._noise(place.row_bytes)
         for slot, operand in enumerate(step.call.reads):
-            place, window = step.reads[slot], step.call.window(slot)
-            if place is not None:
+            source, window = step.reads[slot], step.call.window(slot)
+            if source is not None:
                 first = 0 if window is None else window.begin(begin, operand.rows)
                 rows = range(first, needed(step.call, slot, end))
-                self._compare(operand.value, place, rows, f"step {k} ({step.call.op})")
+                self._compare(operand.value, source, rows, f"step {k} ({step.call.op})")
         if not folds or last:
             for operand, place in zip(step.call.writes, step.writes, strict=True):
                 rows = range(operand.rows) if whole else range(begin, end)

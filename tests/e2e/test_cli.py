@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from mcucompile import commands
+from mcucompile.cli import cli
+from mcucompile.errors import UsageError
+from mcucompile.options import CompileOptions
 from tests.support import models
 
 BOARD = ["--board", "nano33ble"]
@@ -63,6 +68,9 @@ def test_report_has_every_number(compiled: Path) -> None:
     assert flash["total_bytes"] == flash["code_bytes"] + flash["const_bytes"]
     assert report["warnings"] == []
     assert report["steps"][0]["onnx_names"] == ["conv", "relu"]
+    assert all(step["kernel"] and step["why"] and step["code_bytes"] for step in report["steps"])
+    shared = sum(function["bytes"] for function in report["shared_code"])
+    assert 0 < sum(s["code_bytes"] for s in report["steps"]) + shared < flash["code_bytes"]
 
 
 def test_output_is_the_same_every_time(folder: Path, compiled: Path) -> None:
@@ -103,7 +111,8 @@ def test_profile_is_repeatable(folder: Path) -> None:
     assert a == b
     assert a["instructions_total"] > 10_000
     assert all(s["instructions"] > 0 for s in a["steps"])
-    assert a["latency_ms"] > 0
+    assert all(s["cycles"] > s["executed"]["flash_reads"] > 0 for s in a["steps"])
+    assert a["latency_ms"] > sum(s["latency_ms"] for s in a["steps"]) > 0
 
 
 def test_report_command_repeats_the_text(compiled: Path, folder: Path) -> None:
@@ -120,6 +129,23 @@ def test_input_layout_changes_the_api_not_the_result(folder: Path) -> None:
     _run(*args, "-o", "nhwc", "--input-layout", "nhwc", cwd=folder)
     assert 'INPUT0_LAYOUT "NCHW"' in (folder / "nchw" / "planar.h").read_text()
     assert 'INPUT0_LAYOUT "NHWC"' in (folder / "nhwc" / "planar.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "wish"), [(["--winograd"], True), (["--no-winograd"], False), ([], None)]
+)
+def test_winograd_is_a_wish(
+    flags: list[str], wish: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool | None] = []
+
+    def compile_to_folder(model: Path, options: CompileOptions, *rest: object) -> None:
+        asked.append(options.winograd)
+        raise UsageError("MC000", "", "", "", "")
+
+    monkeypatch.setattr(commands, "compile_to_folder", compile_to_folder)
+    CliRunner().invoke(cli, ["model.onnx", *BOARD, *flags])
+    assert asked == [wish]
 
 
 def test_boards_and_ops_are_listed(folder: Path) -> None:
