@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from bench import budgets
+from bench import budgets, costs
+from bench.cost_check import case_errors, check_models, model_errors
 from bench.figures import BOARDS, Figures
 from bench.layers import LAYERS, Layer
 from bench.models import MODELS, Model
@@ -21,11 +22,24 @@ from mcucompile.errors import McuCompileError
 @click.option("--core", "cores", multiple=True, type=click.Choice(list(BOARDS)))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write them there, too.")
 @click.option("--update-budgets", is_flag=True, help="Measure the models and keep the figures.")
+@click.option("--fit-costs", is_flag=True, help="Fit the estimate of instructions to all kernels.")
+@click.option("--check-costs", is_flag=True, help="Compare it with profiles of models.")
 def main(
-    names: tuple[str, ...], cores: tuple[str, ...], json_file: Path | None, update_budgets: bool
+    names: tuple[str, ...],
+    cores: tuple[str, ...],
+    json_file: Path | None,
+    update_budgets: bool,
+    fit_costs: bool,
+    check_costs: bool,
 ) -> None:
     if update_budgets:
         budgets.save(figures for _, figures in _models(names, budgets.CORE))
+    if fit_costs:
+        click.echo(case_errors(costs.refit(_progress)))
+    if check_costs:
+        for core in cores or (costs.CORE,):
+            click.echo(model_errors(check_models(names, core, _progress)))
+    if update_budgets or fit_costs or check_costs:
         return
     content: dict[str, list[dict[str, object]]] = {"layers": [], "models": []}
     for core in cores or tuple(BOARDS):

@@ -33,7 +33,7 @@ def layer_table(rows: Sequence[tuple[Layer, Figures]]) -> str:
                 f.kernel,
             ]
         )
-    return _aligned(table)
+    return aligned(table)
 
 
 def model_table(rows: Sequence[tuple[Model, Figures]]) -> str:
@@ -57,10 +57,10 @@ def model_table(rows: Sequence[tuple[Model, Figures]]) -> str:
                 f"{f.code:,}",
             ]
         )
-    return _aligned(table)
+    return aligned(table)
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> str:
+def aligned(table: Sequence[Sequence[str]]) -> str:
     """Columns of equal width, the first to the left, names of kernels as they come."""
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     lines = []

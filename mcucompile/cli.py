@@ -87,6 +87,9 @@ COMPILE_OPTIONS = (
     ),
     click.option("--keep-input", is_flag=True, help="The run leaves its inputs intact."),
     click.option(
+        "--stream-input", is_flag=True, help="Take the input row by row; only needed rows are kept."
+    ),
+    click.option(
         "--schedule",
         type=click.Choice(["auto", "whole", "stream"]),
         default="auto",
@@ -131,6 +134,7 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         keep_input=args["keep_input"],
         prune_channels=not args["no_prune_channels"],
         schedule=args["schedule"],
+        stream_input=args["stream_input"],
     )
 
 

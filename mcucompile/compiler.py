@@ -96,7 +96,9 @@ def compile_model(
 def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:
     """The arena may have what the stack and the model's statics leave of the board's RAM."""
     ram = max(board.ram_bytes - RESERVED, 0)
-    return PlanOptions(options.optimize, ram, options.keep_input, options.schedule)
+    return PlanOptions(
+        options.optimize, ram, options.keep_input, options.schedule, options.stream_input
+    )
 
 
 def write_sources(compilation: Compilation, folder: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mcucompile.compiler import Compilation, Progress, write_sources
+from mcucompile.cost.steps import step_instructions
+from mcucompile.emit.boundary import shared_kernels
 from mcucompile.emit.views import weight_bytes
 from mcucompile.emulate import build, qemu
 from mcucompile.emulate.work import measure_work
@@ -83,6 +85,7 @@ def report(
         profiled,
         (*c.warnings, *warnings),
         c.whole_graph,
+        step_instructions(c.plan, shared_kernels(c.plan, c.options.optimize)),
     )
 
 

@@ -30,7 +30,9 @@ class CompileOptions:
     the model file's name. calibration: None calibrates a float model with synthetic data.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
-    schedule: how steps are run; see PlanOptions. winograd: use Winograd convolutions wherever possible, never, or (None) where they pay.
+    schedule: how steps are run; see PlanOptions. stream_input: the firmware hands the rows of the
+    input over one by one. winograd: use Winograd convolutions wherever possible, never, or (None)
+    where they pay.
     prune_channels: remove channels that no output depends on.
     """
 
@@ -45,5 +47,6 @@ class CompileOptions:
     dims: Mapping[str, int] = field(default_factory=dict)
     keep_input: bool = False
     schedule: Scheduling = "auto"
+    stream_input: bool = False
     winograd: bool | None = None
     prune_channels: bool = True

@@ -172,14 +172,22 @@ def _accuracy(outputs: Array, labels: Array | None) -> float | None:
 
 
 def _agreement(a: Array, b: Array) -> float | None:
-    if a[0].size < 2:
+    if a[0].size < 2 and not _is_choice(a):
         return None
     return float(np.mean(_predictions(a) == _predictions(b)))
 
 
+def _is_choice(outputs: Array) -> bool:
+    """Are they indices, as an ArgMax gives them?"""
+    return outputs.dtype.kind == "i" and outputs.dtype.itemsize > 1
+
+
 def _predictions(outputs: Array) -> Array:
-    """Class per sample: the largest number, or for a single number whether it exceeds 0.5."""
+    """Class per sample: the largest number, whether a single number exceeds 0.5, or what an ArgMax
+    has chosen."""
     flat = outputs.reshape(len(outputs), -1)
+    if _is_choice(outputs):
+        return flat[:, 0]
     return np.asarray(flat.argmax(axis=1) if flat.shape[1] > 1 else flat[:, 0] > 0.5)
 
 

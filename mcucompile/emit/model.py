@@ -43,7 +43,7 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
     """{path relative to the output folder: text}; the same input gives the same bytes."""
     shared = shared_kernels(plan, options.optimize)
     steps = [step_view(graph, plan, i, options.name, shared[i]) for i in range(len(plan.steps))]
-    headers = sorted({s.call.header for s in plan.steps} | {"mcuc/mcuc.h"})
+    headers = sorted({s.call.header for s in plan.steps} | {"mcuc/mcuc.h", "mcuc/copy.h"})
     context = {
         "options": options,
         "source": ctext.comment(options.source),
@@ -52,6 +52,7 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
         "name": options.name,
         "NAME": options.name.upper(),
         "plan": plan,
+        "pushed": plan.pushed,
         "align": ARENA_ALIGN,
         "headers": headers,
         "steps": steps,

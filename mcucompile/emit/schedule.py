@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from mcucompile.plan.plan import Plan, Segment
+from mcucompile.plan.plan import CALLER, Plan, Segment
 from mcucompile.plan.program import RowWindow
 
 
@@ -14,7 +14,8 @@ class Asked:
     """A loop that computes rows of `step`, `turn` at a time, until there are `until` of `rows`.
 
     until: a C expression. pulls: the loops that run before each turn. called: the loop is the body
-    of a function, which is called here.
+    of a function, which is called here. step is CALLER where the caller must have handed over that
+    many rows of the input.
     """
 
     step: int
@@ -29,6 +30,7 @@ class Asked:
 class SegmentView:
     """See plan.Segment. rows: of the only step of a whole segment.
 
+    waits: it ends early where the caller must hand over rows first, and goes on when called again.
     functions: the loops that are needed in several places. shares: turns of the outer loop, in each
     of which every sink computes its share of rows; 1 if there is one sink and no such loop.
     """
@@ -37,6 +39,7 @@ class SegmentView:
     last: int
     whole: bool
     rows: int
+    waits: bool
     functions: tuple[Asked, ...]
     shares: int
     sinks: tuple[Asked, ...]
@@ -53,7 +56,7 @@ class _Segment:
         self.plan, self.segment = plan, segment
         sites = [p.producer for pulls in segment.pulls.values() for p in pulls]
         counts = Counter([*sites, *segment.sinks, *segment.rest])
-        self.shared = sorted(k for k, n in counts.items() if n > 1)
+        self.shared = sorted(k for k, n in counts.items() if n > 1 and k != CALLER)
 
     def view(self) -> SegmentView:
         segment, steps = self.segment, self.plan.steps
@@ -71,6 +74,7 @@ class _Segment:
             last=segment.end - 1,
             whole=segment.mode == "whole",
             rows=steps[segment.first].total_rows,
+            waits=self.plan.pushed is not None and segment.first == 0,
             functions=tuple(self._loop(k, "until") for k in self.shared),
             shares=most if several else 1,
             sinks=tuple(self._ask(k, share(k)) for k in segment.sinks),
@@ -78,6 +82,8 @@ class _Segment:
         )
 
     def _ask(self, k: int, until: str) -> Asked:
+        if k == CALLER:
+            return Asked(k, until, 0, 1, ())
         if k in self.shared:
             step = self.plan.steps[k]
             return Asked(k, until, step.total_rows, step.rows, (), called=True)

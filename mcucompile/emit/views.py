@@ -58,7 +58,7 @@ def tensor_view(port: Port, value: Value, region: Region) -> TensorView:
     return TensorView(
         name=ctext.comment(port.name),
         literal=ctext.string(port.name),
-        size=region.size,
+        size=value.elements,
         shape=port.shape,
         layout=port.layout,
         model_dtype=port.dtype,

@@ -131,7 +131,7 @@ def build_board_image(
     ]
     elf = image.link(regions, 0)
     elf = image.link(regions, stack_bound(elf, "Reset_Handler") + _EXCEPTION_FRAME)
-    return BoardImage(elf, _sizes(elf, name))
+    return BoardImage(elf, _sizes(elf, name, plan))
 
 
 def measure(folder: Path, name: str, board: Board, plan: Plan, workdir: Path) -> Sizes:
@@ -142,7 +142,7 @@ def measure(folder: Path, name: str, board: Board, plan: Plan, workdir: Path) ->
         _Region("FLASH", board.main_flash.start, _UNLIMITED),
         _Region("RAM", board.main_ram.start, _UNLIMITED),
     ]
-    return _sizes(image.link(regions, 0), name)
+    return _sizes(image.link(regions, 0), name, plan)
 
 
 def section_sizes(elf: Path) -> dict[str, int]:
@@ -168,7 +168,7 @@ def _build_qemu_image(
         _Region("RAM", ram, min(board.ram_bytes, most) + _HARNESS_SLACK),
         _Region("SUPPORT_RAM", ram + most + _HARNESS_SLACK, _HARNESS_MEMORY - _HARNESS_SLACK),
     ]
-    stack = stack_bound(image.link(regions, 0, _HARNESS_STACK), f"{name}_run")
+    stack = stack_bound(image.link(regions, 0, _HARNESS_STACK), harness.entry(name, plan))
     elf = image.link(regions, stack + _UNUSED_STACK, _HARNESS_STACK)
     return Firmware(elf, folder, name, board, plan, workdir, stack)
 
@@ -259,12 +259,12 @@ class _Image:
         return DoesNotFitError(error_id, where, f"does not fit into {memory}", why, fix)
 
 
-def _sizes(elf: Path, name: str) -> Sizes:
+def _sizes(elf: Path, name: str, plan: Plan) -> Sizes:
     sections = section_sizes(elf)
     return Sizes(
         code_bytes=sections[".text"],
         const_bytes=sections.get(".rodata", 0) + sections.get(".data", 0),
         static_bytes=sections.get(".data", 0) + sections.get(".bss", 0),
-        stack_bytes=stack_bound(elf, f"{name}_run"),
+        stack_bytes=stack_bound(elf, harness.entry(name, plan)),
         functions=function_sizes(elf, name),
     )

@@ -19,6 +19,11 @@ def support_dir() -> Path:
     return resources.boards_dir() / "support"
 
 
+def entry(name: str, plan: Plan) -> str:
+    """The C function that computes an inference: on its own or, with a pushed input, in parts."""
+    return f"{name}_run" if plan.pushed is None else f"{name}_push_rows"
+
+
 def write_config(folder: Path, name: str, plan: Plan) -> None:
     """Write `harness_config.h`, which ties the support code to the model called `name`."""
     writes = [
@@ -31,6 +36,7 @@ def write_config(folder: Path, name: str, plan: Plan) -> None:
         name=name,
         NAME=name.upper(),
         inputs=len(plan.inputs),
+        pushed=plan.pushed is not None,
         outputs=len(plan.outputs),
         writes=writes,
     )
@@ -46,9 +52,10 @@ def write_input(folder: Path, plan: Plan, inputs: Sequence[Array]) -> int:
     if len(inputs) != len(plan.inputs):
         raise ValueError(f"{len(inputs)} arrays for {len(plan.inputs)} inputs")
     rows = []
-    for array, (name, region) in zip(inputs, plan.inputs.items(), strict=True):
-        if array.dtype != np.int8 or array.size != len(array) * region.size:
-            raise ValueError(f"input {name}: {array.dtype} {array.shape}, {region.size} bytes each")
+    for array, name in zip(inputs, plan.inputs, strict=True):
+        size = plan.program.values[name].elements
+        if array.dtype != np.int8 or array.size != len(array) * size:
+            raise ValueError(f"input {name}: {array.dtype} {array.shape}, {size} bytes each")
         rows.append(array.reshape(len(array), -1))
     (folder / "input.bin").write_bytes(np.concatenate(rows, axis=1).tobytes())
     return len(inputs[0])

@@ -15,17 +15,40 @@ from onnx import helper, numpy_helper
 import mcucompile.ops  # noqa: F401  (registers the importers)
 from mcucompile.errors import ErrorGroup, McuCompileError, UnsupportedModelError
 from mcucompile.frontend.fold import KEPT, constant_node, fold
+from mcucompile.frontend.inline import branch, function_body, names_read
 from mcucompile.frontend.layout import input_layout, output_layout
 from mcucompile.frontend.names import use_c_names
 from mcucompile.frontend.node import IMPORTERS, OnnxNode, as_results
 from mcucompile.frontend.onnx_model import DEFAULT_DOMAINS, opset_of
+from mcucompile.frontend.qoperators import OPERATORS, qoperator_body
 from mcucompile.frontend.shapes import input_infos, known_shapes, with_static_inputs
-from mcucompile.ir import Array, Graph, Port, Value
+from mcucompile.ir import Array, Graph, Op, Port, Value
+from mcucompile.ops.constant import Constant, storage
 from mcucompile.ops.reshape import Reshape
 from mcucompile.ops.transpose import Transpose
 from mcucompile.passes.fold_constants import fold as fold_move
 
-PORT_TYPES = ("float32", "int8", "uint8")
+INPUT_TYPES = ("float32", "int8", "uint8")
+OUTPUT_TYPES = (*INPUT_TYPES, "bool", "int32", "int64")  # of comparisons, ArgMax and Cast
+
+NO_KERNEL = (
+    "the compiler has no kernel for this operator",
+    "replace the operator; `mcucompile ops` lists what is supported",
+)
+_DYNAMIC = (
+    "it quantizes by the data of each run",
+    "quantize statically, or compile the float model",
+)
+_CONTROL = ("what it runs depends on the data", "export the model without control flow")
+REFUSED = {
+    "DynamicQuantizeLinear": _DYNAMIC,
+    "DynamicQuantizeMatMul": _DYNAMIC,
+    "ConvInteger": _DYNAMIC,
+    "MatMulInteger": _DYNAMIC,
+    "If": _CONTROL,
+    "Loop": _CONTROL,
+    "Scan": _CONTROL,
+}  # why, and what to do
 
 
 def import_model(
@@ -55,6 +78,7 @@ class _Import:
 
     constants: tensors that are known and not yet values of the graph.
     values: tensors that are. missing: tensors that nothing is known of, after a refused node.
+    read: tensors that a node reads, or the caller.
     """
 
     def __init__(self, model: onnx.ModelProto, name: str) -> None:
@@ -65,6 +89,7 @@ class _Import:
         self.values: dict[str, Value] = {}
         self.missing: set[str] = {t.values.name for t in self.proto.sparse_initializer}
         self.shapes = known_shapes(model)
+        self.read = {*names_read(self.proto.node), *(o.name for o in self.proto.output)}
         self.errors: list[McuCompileError] = [
             _refusal("MC105", f"initializer '{name}'", "it is sparse", "store it as dense tensor")
             for name in sorted(self.missing)
@@ -74,7 +99,7 @@ class _Import:
 
     def add_input(self, info: onnx.ValueInfoProto) -> None:
         where = f"input '{info.name}'"
-        self._check_type(info, where)
+        self._check_type(info, where, INPUT_TYPES)
         shape = tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
         if shape[:1] != (1,):
             why = f"its shape {list(shape)} does not begin with a batch dimension of 1"
@@ -86,20 +111,28 @@ class _Import:
 
     def add_output(self, info: onnx.ValueInfoProto) -> None:
         where = f"output '{info.name}'"
-        self._check_type(info, where)
-        value = self.values.get(info.name)
-        if value is None or value.is_constant:
-            fix = "remove it from the model's outputs"
-            self.errors.append(_refusal("MC105", where, "it does not depend on any input", fix))
-            return
-        if value.name in (*self.graph.inputs, *self.graph.outputs):  # needs bytes of its own name
-            op = Reshape(self.graph.fresh_name(f"{info.name}.copy"), (), shape=value.shape)
+        self._check_type(info, where, OUTPUT_TYPES)
+        value = self._value(info.name)
+        assert value is not None
+        name = self.graph.fresh_name(f"{info.name}.copy")
+        if value.is_constant:
+            computed = [v for o in self.proto.output if (v := self.values.get(o.name))]
+            computed = [v for v in computed if not v.is_constant]
+            if not computed:
+                fix = "compute it once, at build time"
+                self.errors.append(_refusal("MC105", where, "no output depends on any input", fix))
+                return
+            # Reading another result costs nothing: it lives to the end.
+            op: Op = Constant(name, (), stored=storage(value))
+            (value,) = self.graph.append(op, [value, computed[0]], [info.name], onnx=True)
+        elif value.name in (*self.graph.inputs, *self.graph.outputs):  # needs bytes of its own name
+            op = Reshape(name, (), shape=value.shape)
             (value,) = self.graph.append(op, [value], [info.name], onnx=True)
         self.graph.outputs += (value.name,)
 
-    def _check_type(self, info: onnx.ValueInfoProto, where: str) -> None:
-        if _dtype(info) not in PORT_TYPES:
-            fix = f"use one of {', '.join(PORT_TYPES)}"
+    def _check_type(self, info: onnx.ValueInfoProto, where: str, types: Sequence[str]) -> None:
+        if _dtype(info) not in types:
+            fix = f"use one of {', '.join(types)}"
             self.errors.append(_refusal("MC105", where, f"its type is {_dtype(info)}", fix))
 
     def finished(self) -> Graph:
@@ -128,6 +161,12 @@ class _Import:
         if folded is not None:
             self.constants.update(zip(outputs, folded, strict=True))
             return
+        inner = self._inner(proto)
+        if inner:
+            self.read.update(names_read(inner))
+            for node in inner:
+                self.add_node(node)
+            return
         name = proto.name or outputs[0]
         try:
             results = self._import(proto, name)
@@ -139,8 +178,22 @@ class _Import:
         else:
             self.values.update(zip(proto.output, map(self._settled, results), strict=False))
         for tensor in outputs:
-            if tensor not in self.values:
+            if tensor not in self.values and tensor in self.read:
                 self._stand_in(tensor)
+
+    def _inner(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """The nodes that `proto` stands for, if it does."""
+        if proto.op_type in OPERATORS:
+            return qoperator_body(proto)
+        if proto.domain not in DEFAULT_DOMAINS or not onnx.defs.has(proto.op_type):
+            return []
+        if proto.op_type == "If" and proto.input[0] in self.constants:
+            return branch(proto, self.constants[proto.input[0]])
+        if proto.op_type in IMPORTERS or proto.op_type in KEPT or self.missing & {*proto.input}:
+            return []
+        given = {n: self.constants.get(n, self.values.get(n)) for n in proto.input if n}
+        types = {n: (str(v.dtype), v.shape) for n, v in given.items() if v is not None}
+        return function_body(proto, self.opset, types)
 
     def _import(self, proto: onnx.NodeProto, name: str) -> tuple[Value, ...]:
         """The results of a node; none if it depends on something missing."""
@@ -148,8 +201,7 @@ class _Import:
         importer = IMPORTERS.get(proto.op_type) if default else None
         if importer is None:
             kind = proto.op_type if default else f"{proto.domain} {proto.op_type}"
-            why = "the compiler has no kernel for this operator"
-            fix = "replace the operator; `mcucompile ops` lists what is supported"
+            why, fix = REFUSED.get(proto.op_type, NO_KERNEL)
             raise _refusal("MC101", f"node '{name}' ({kind})", why, fix)
         if any(tensor in self.missing for tensor in proto.input):
             return ()
@@ -159,7 +211,7 @@ class _Import:
         node = OnnxNode(name, proto.op_type, self.opset, inputs, outputs, attrs, self.graph)
         results = as_results(importer(node))
         for tensor in outputs[len(results) :]:
-            if tensor:
+            if tensor in self.read:
                 node.unsupported(f"its output '{tensor}' has no kernel", "remove the extra output")
         return results
 

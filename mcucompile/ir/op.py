@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
+from mcucompile.ir.channels import ChannelRules
 from mcucompile.ir.types import Array, QParams, Shape, Value
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class Op(ABC):
         shape, result = operands[operand].shape, results[0].shape
         same = len(shape) == len(result) == 4 and shape[1] == result[1]
         return RowWindow() if self.is_rowwise and same else None
+
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        """How channels pass through the operator on quantized values. By default, none may go."""
+        return ChannelRules(self, tuple(operands), tuple(results))
 
     @abstractmethod
     def lower(

@@ -1,4 +1,4 @@
-"""Add and Sub of two tensors: residual connections, and tensors of constants."""
+"""Add and Sub of two tensors, Sum and Mean of any number: residual connections, and constants."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
-from mcucompile.ir import Array, Op, Shape, Value
-from mcucompile.ops.broadcast import as_int8_operands, walk
+from mcucompile.ir import Array, Value
+from mcucompile.ir.channels import ChannelRules
+from mcucompile.ops.channelwise import Elementwise
+from mcucompile.ops.pairwise import Pairwise, add_chain, add_pairwise
+from mcucompile.ops.unary import ScaleShift
 from mcucompile.plan.program import KernelCall, Target
 from mcucompile.quant.bounds import too_coarse
 from mcucompile.quant.numbers import WeightedSum, weighted_sum
 
 
 @dataclass(frozen=True)
-class Add(Op):
+class Add(Pairwise):
     """clamp(x1 + sign * x2): operands of equal shape (or broadcastable, as in numpy)."""
-
-    is_rowwise = True
 
     sign: int = 1
     clamp: tuple[float, float] | None = None
-
-    def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
-        a, b = operands
-        return (np.broadcast_shapes(a.shape, b.shape),)
 
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         a, b = operands
@@ -44,16 +41,14 @@ class Add(Op):
     ) -> tuple[Array, ...]:
         return (self._sum(operands, results).apply(arrays),)
 
-    def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
-        return as_int8_operands(operands)
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        return Elementwise(self, tuple(operands), tuple(results))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
         rule = self._sum(operands, results)
-        loops = walk([v.shape for v in operands])
         params = {
-            **loops.params(),
             "m1": rule.m[0],
             "m2": rule.m[1],
             "offset": rule.offset,
@@ -61,23 +56,23 @@ class Add(Op):
             "lo": rule.lo,
             "hi": rule.hi,
         }
-        return KernelCall(
-            op=self.name,
-            kernel="mcuc_add_s8",
-            header="mcuc/add.h",
-            params=params,
-            reads=tuple(loops.operand(v, slot) for slot, v in enumerate(operands)),
-            writes=(loops.result(results[0]),),
-            in_place=loops.in_place(),
-            row_unit=loops.row_unit(),
-            why="element by element, in words where both operands go on",
-        )
+        why = "element by element, in words where both operands go on"
+        return self.call("mcuc_add_s8", "mcuc/add.h", operands, results, params, why)
 
 
 @onnx_import("Add", "Sub")
 def import_add(node: OnnxNode) -> Value:
     sign = 1 if node.op_type == "Add" else -1
     op = Add(*node.fresh(), sign=sign)
-    a, b = node.operand(0), node.operand(1)
-    walk([a.shape, b.shape])  # refuses what no kernel could do
-    return node.add(op, a, b)
+    return add_pairwise(node, op, node.operand(0), node.operand(1))
+
+
+@onnx_import("Sum")
+def import_sum(node: OnnxNode) -> Value:
+    return add_chain(node, Add)
+
+
+@onnx_import("Mean")
+def import_mean(node: OnnxNode) -> Value:
+    total = add_chain(node, Add, inner=True)
+    return node.add(ScaleShift(*node.fresh(), scale=1.0 / len(node.inputs), offset=0.0), total)

@@ -10,16 +10,57 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ir.channels import ChannelRange, ChannelRules
+from mcucompile.ops.channelwise import Channelwise, take
+from mcucompile.ops.reshape import Reshape
 from mcucompile.plan.program import KernelCall, Operand, Target
 
 
 @dataclass(frozen=True)
+class _BesideEachOther(ChannelRules):
+    """Channels of the operands are those of the result; an operand without any is left out."""
+
+    def ranges(self, operands: Sequence[ChannelRange]) -> tuple[ChannelRange, ...]:
+        lo = np.concatenate([r.lo for r in operands])
+        hi = np.concatenate([r.hi for r in operands])
+        return (ChannelRange(lo, hi),)
+
+    def linked(self, kept: Sequence[Array]) -> Sequence[Array]:
+        *operands, result = kept
+        stay = result | np.concatenate(operands)
+        ends = np.cumsum([flags.size for flags in operands])
+        parts = np.split(stay, ends[:-1])
+        computed = [p for v, p in zip(self.operands, parts, strict=True) if not v.is_constant]
+        if stay.any() and not any(p.any() for p in computed):  # not all of it can be constant
+            computed[0][0] = True
+        return *parts, stay
+
+    def selected(self, kept: Sequence[Array]) -> tuple[Op, tuple[Value, ...]]:
+        pairs = [(v, flags) for v, flags in zip(self.operands, kept, strict=False) if flags.any()]
+        left = tuple(take(v, flags) if v.is_constant else v for v, flags in pairs)
+        if len(left) > 1:
+            return self.op, left
+        shape = (*self.results[0].shape[:-1], int(kept[-1].sum()))
+        return Reshape(self.op.name, self.op.origin, shape=shape), left
+
+
+@dataclass(frozen=True)
+class _AboveEachOther(Channelwise):
+    """The operands of a Concat along another axis have the same channels."""
+
+    def ranges(self, operands: Sequence[ChannelRange]) -> tuple[ChannelRange, ...]:
+        arrays = [a for r in operands for a in (r.lo, r.hi)]
+        return (ChannelRange.around(arrays),)
+
+
+@dataclass(frozen=True)
 class Concat(Op):
-    """Operands of equal shape but for `axis` (not the batch), one after the other."""
+    """Operands of equal shape but for `axis`, one after the other."""
 
     axis: int = -1
 
     quant_rule = QuantRule.SAME
+    is_rowwise = True  # if the rows are not what it joins
 
     def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
         first = list(operands[0].shape)
@@ -31,9 +72,16 @@ class Concat(Op):
         return (tuple(first),)
 
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
+        if self.axis == 0:
+            return (np.concatenate(operands),)
         batch = max(a.shape[0] for a in operands)  # constants have batch 1
         same = [np.broadcast_to(a, (batch, *a.shape[1:])) for a in operands]
         return (np.concatenate(same, axis=self.axis),)
+
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        last = self.axis % len(results[0].shape) == len(results[0].shape) - 1
+        kind = _BesideEachOther if last else _AboveEachOther
+        return kind(self, tuple(operands), tuple(results))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
@@ -45,6 +93,7 @@ class Concat(Op):
             params={"count": len(operands), "pixels": math.prod(results[0].shape[: self.axis])},
             reads=tuple(Operand(v.name, 1, v.elements) for v in operands),
             writes=(Operand(results[0].name, 1, results[0].elements),),
+            row_unit="pixels" if self.axis > 1 else "",
             why="pixels of each operand are copied side by side",
         )
 
@@ -53,6 +102,4 @@ class Concat(Op):
 def import_concat(node: OnnxNode) -> Value:
     operands = [node.operand(i) for i in range(len(node.inputs))]
     axis = int(node.attrs["axis"]) % len(operands[0].shape)
-    if axis == 0:
-        node.unsupported("it joins along the batch axis", "export the model for batch size 1")
     return node.add(Concat(*node.fresh(), axis=axis), *operands)

@@ -11,9 +11,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, Shape, Value
+from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
 from mcucompile.ops.conv_kernels import lower_conv
+from mcucompile.ops.layer_channels import LayerChannels
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.ops.weights import import_bias, import_weights
 from mcucompile.ops.window import Pair, window
@@ -99,6 +101,19 @@ class Conv2d(Op):
     ) -> RowWindow | None:
         reach = (operands[1].shape[1] - 1) * self.dilations[0] + 1
         return RowWindow(reach, self.strides[0], self.pads[0]) if operand == 0 else None
+
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        layer = gemm.Layer.of(self, operands, results[0], self.clamp, self.groups)
+        _, height, width, _ = operands[0].shape
+        _, kh, kw, _ = operands[1].shape
+        seen = self._seen(height, kh, 0), self._seen(width, kw, 1)
+        return LayerChannels(self, tuple(operands), tuple(results), layer, seen)
+
+    def _seen(self, size: int, kernel: int, axis: int) -> Array:
+        """The different sets of taps with which windows see the image along an axis of `size`."""
+        start = np.arange(self._out(size, kernel, axis)) * self.strides[axis] - self.pads[axis]
+        at = start[:, None] + np.arange(kernel) * self.dilations[axis]
+        return np.unique((at >= 0) & (at < size), axis=0)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -24,6 +24,10 @@ class Geometry:
     top: int
     left: int
 
+    def params(self, names: str) -> dict[str, int]:
+        """The fields `names`, separated by blanks, as parameters of a kernel."""
+        return {name: getattr(self, name) for name in names.split()}
+
     @property
     def is_pointwise(self) -> bool:
         """Is each pixel of the result made of the same pixel of the input?"""

@@ -17,7 +17,7 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelC
     if g.is_one_window and layer.groups == 1:
         return dense_call(layer, "its one window is the whole input")
     if g.is_pointwise and layer.groups == 1:
-        return conv1x1_call(layer, "1x1: a matrix product, pixel by pixel")
+        return conv1x1_call(layer, target, "1x1: a matrix product, pixel by pixel")
     if layer.groups == g.cin == g.cout and g.cin > 1:
         return depthwise_call(layer, g)
     winograd = winograd_call(layer, g, target)
@@ -25,31 +25,21 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelC
         return winograd
     if is_thin(layer, g, target):
         return thin_call(layer, g, target)
-    return _conv2d(layer, g)
+    return _conv2d(layer, g, target)
 
 
-def _conv2d(layer: gemm.Layer, g: Geometry) -> KernelCall:
+def _conv2d(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
     depth = g.cin // layer.groups
     elements = g.kh * g.kw * depth
     order = gemm.word_order(elements) if depth % 4 == 0 else gemm.natural_order(elements)
     wide = gemm.is_wide(layer)
+    small = gemm.wants_small_tile(g.out_w, elements, target)
     params: dict[str, int | Const] = {
-        "in_h": g.in_h,
-        "in_w": g.in_w,
-        "cin": g.cin,
-        "out_w": g.out_w,
-        "cout": g.cout,
-        "kh": g.kh,
-        "kw": g.kw,
-        "sh": g.sh,
-        "sw": g.sw,
-        "dh": g.dh,
-        "dw": g.dw,
-        "top": g.top,
-        "left": g.left,
+        **g.params("in_h in_w cin out_w cout kh kw sh sw dh dw top left"),
         "groups": layer.groups,
         "in_zp": layer.x.q.zero_point,
         "weights": Const("weights", gemm.pack_pairs(layer, order)),
+        "small": int(small),
         "wide": int(wide),
     }
     return layer.call(
@@ -57,7 +47,18 @@ def _conv2d(layer: gemm.Layer, g: Geometry) -> KernelCall:
         "mcuc/conv2d.h",
         params,
         (g.in_h, g.out_h),
-        scratch=gemm.tile_bytes(g.out_w, elements),
+        scratch=gemm.tile_bytes(g.out_w, elements, small),
         band=1,
+        takes_top=_takes_top(g, layer.groups, small),
         why="windows gathered into the tiles of a matrix product",
     )
+
+
+def _takes_top(g: Geometry, groups: int, small: bool) -> bool:
+    """May a row of the result take the place of the first row that its windows see?
+
+    The results of each tile must then end where the next one has nothing to read.
+    """
+    tiles = [*range(2 if small else 4, g.out_w, 2 if small else 4), g.out_w // 2 * 2]
+    ends = [end for end in tiles if end < g.out_w]
+    return groups == 1 and all(e * g.cout <= (e * g.sw - g.left) * g.cin for e in ends)

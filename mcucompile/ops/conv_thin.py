@@ -30,18 +30,7 @@ def thin_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
     wide = gemm.is_wide(layer)
     rows = _rows(g, target)
     params: dict[str, int | Const] = {
-        "in_h": g.in_h,
-        "in_w": g.in_w,
-        "cin": g.cin,
-        "out_w": g.out_w,
-        "cout": g.cout,
-        "kh": g.kh,
-        "kw": g.kw,
-        "sh": g.sh,
-        "sw": g.sw,
-        "dh": g.dh,
-        "top": g.top,
-        "left": g.left,
+        **g.params("in_h in_w cin out_w cout kh kw sh sw dh top left"),
         "copies": rows.copies,
         "lead": rows.lead,
         "pitch": rows.pitch,
@@ -56,6 +45,7 @@ def thin_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
         (g.in_h, g.out_h),
         scratch=rows.ring_bytes(g),
         band=1,
+        takes_top=True,
         why=f"{g.cin} channels in: windows are runs of rows expanded once",
     )
 

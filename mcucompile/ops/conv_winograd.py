@@ -33,13 +33,7 @@ def winograd_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall 
     if not is_possible(layer, g) or not _pays(layer, g, target):
         return None
     params: dict[str, int | Const] = {
-        "in_h": g.in_h,
-        "in_w": g.in_w,
-        "cin": g.cin,
-        "out_w": g.out_w,
-        "cout": g.cout,
-        "top": g.top,
-        "left": g.left,
+        **g.params("in_h in_w cin out_w cout top left"),
         "in_zp": layer.x.q.zero_point,
         "tiles": _tiles(g),
         "weights": Const("weights", pack(layer)),

@@ -1,4 +1,4 @@
-"""Dense (fully connected) layers: ONNX Gemm, and MatMul with constant weights."""
+"""Dense (fully connected) layers: products with a matrix of constant weights."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, Shape, Value
+from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
-from mcucompile.ops.weights import import_bias, import_weights
+from mcucompile.ops.layer_channels import LayerChannels
 from mcucompile.plan.program import Const, KernelCall, Target
 from mcucompile.quant.constants import quantize_weights_and_bias
 
-LARGE = 1024  # weights that are worth 2 KB of code, for all layers together
+LARGE = 1024  # weights that are worth 1 KB of code, for all layers together
 
 
 @dataclass(frozen=True)
 class Dense(Op):
     """clamp(x @ w.T + b): operands x (..., K), weights (N, K), bias (N,); result (..., N)."""
+
+    is_rowwise = True
 
     clamp: tuple[float, float] | None = None
 
@@ -50,6 +52,10 @@ class Dense(Op):
     def macs(self, operands: Sequence[Value], results: Sequence[Value]) -> int:
         return results[0].elements * operands[1].shape[1]
 
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        layer = gemm.Layer.of(self, operands, results[0], self.clamp)
+        return LayerChannels(self, tuple(operands), tuple(results), layer)
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -57,7 +63,7 @@ class Dense(Op):
         pixels = math.prod(operands[0].shape[:-1])
         if pixels == 1:
             return dense_call(layer, "one vector")
-        return conv1x1_call(layer, f"{pixels} vectors, as the pixels of a 1x1 convolution")
+        return conv1x1_call(layer, target, f"{pixels} vectors, as the pixels of a 1x1 convolution")
 
 
 def dense_call(layer: gemm.Layer, why: str) -> KernelCall:
@@ -65,7 +71,7 @@ def dense_call(layer: gemm.Layer, why: str) -> KernelCall:
     cin, cout = layer.x.elements, layer.y.elements
     wide = gemm.is_wide(layer)
     plain = layer.is_plain and not wide
-    large = plain and cout >= 8 and cin * cout >= LARGE
+    large = plain and cin % 4 == 0 and cout >= 8 and cin * cout >= LARGE
     shared = int(layer.m[0]) if large and (layer.m == layer.m[0]).all() else 0
     order = gemm.word_order(cin)
     params: dict[str, int | Const] = {
@@ -79,57 +85,29 @@ def dense_call(layer: gemm.Layer, why: str) -> KernelCall:
     return layer.call(kernel, "mcuc/dense.h", params, why=why)
 
 
-def conv1x1_call(layer: gemm.Layer, why: str) -> KernelCall:
+def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
     """`layer` on every pixel (all but the last axis) of its input, as one long row."""
     cin, cout = layer.x.shape[-1], layer.y.shape[-1]
     width = layer.x.elements // cin
     order = gemm.word_order(cin) if cin % 4 == 0 else gemm.natural_order(cin)
     wide = gemm.is_wide(layer)
+    small = gemm.wants_small_tile(width, cin, target)
+    pixels = 2 if small or width % 4 == 3 else 4  # the last three are two and one
     params: dict[str, int | Const] = {
         "width": width,
         "cin": cin,
         "cout": cout,
         "weights": Const("weights", gemm.pack_pairs(layer, order)),
+        "small": int(small),
         "wide": int(wide),
     }
     return layer.call(
         "mcuc_conv1x1_s8" if layer.is_plain and not wide else "mcuc_conv1x1_any_s8",
         "mcuc/conv1x1.h",
         params,
-        scratch=gemm.tile_bytes(width, cin),
+        scratch=gemm.tile_bytes(width, cin, small),
         in_place=cout <= cin,
-        tile=(4 * cin, 4 * cout),
+        tile=(pixels * cin, pixels * cout),
         row_unit="width",
         why=why,
     )
-
-
-@onnx_import("Gemm")
-def import_gemm(node: OnnxNode) -> Value:
-    if int(node.attrs.get("transA", 0)):
-        node.unsupported("transA=1 transposes the batch", "transpose the tensor before instead")
-    transposed = bool(node.attrs.get("transB", 0))
-    w = _import_matrix(node, transposed, float(node.attrs.get("alpha", 1.0)))
-    beta = float(node.attrs.get("beta", 1.0))
-    b = import_bias(node, node.optional(2), w.shape[0], beta)
-    return node.add(Dense(*node.fresh()), node.operand(0), w, b)
-
-
-@onnx_import("MatMul")
-def import_matmul(node: OnnxNode) -> Value:
-    w = _import_matrix(node)
-    b = import_bias(node, None, w.shape[0])
-    return node.add(Dense(*node.fresh()), node.operand(0), w, b)
-
-
-def _import_matrix(node: OnnxNode, transposed: bool = False, factor: float = 1.0) -> Value:
-    """Operand 1 of `node`, (K, N) or (N, K) if `transposed`, as (N, K), times `factor`."""
-    x, weights = node.operand(0), node.operand(1)
-    if not weights.is_constant or x.is_constant or len(weights.shape) != 2 or len(x.shape) < 2:
-        node.unsupported(
-            f"it multiplies {list(x.shape)} by {list(weights.shape)}",
-            "only a matrix of constant weights on the right is supported",
-        )
-    axes = (0, 1) if transposed else (1, 0)
-    shape = (weights.shape[axes[0]], weights.shape[axes[1]])
-    return import_weights(node, weights, axes, shape, factor)

@@ -9,30 +9,33 @@ from mcucompile.ops.conv_geometry import Geometry
 from mcucompile.plan.program import Const, KernelCall
 
 # For each height, width and horizontal stride of a window that has kernels of its own: how many
-# output rows they compute at a time, the most first.
+# output rows they compute at a time.
 STEPS: dict[tuple[int, int, int], tuple[int, ...]] = {
-    (3, 3, 1): (6, 4, 2),
-    (3, 3, 2): (3, 2),
-    (5, 5, 1): (2,),
-    (5, 5, 2): (1,),
-    (7, 7, 1): (2,),
+    (3, 3, 1): (1, 2, 3, 6),
+    (3, 3, 2): (1, 2, 3),
+    (5, 5, 1): (1, 2, 4),
+    (5, 5, 2): (1, 2),
+    (7, 7, 1): (1, 2),
     (7, 7, 2): (1,),
 } | {(1, k, 1): (1,) for k in (3, 5, 7, 9, 10, 15)}
-AMPLE = 1536  # bytes of scratch; more rows at a time are not worth more than this
+AMPLE = 1536  # bytes of scratch; more than two rows at a time are not worth more than this
 CHANNELS = 4  # channels that are expanded together
 
 
-def depthwise_call(layer: gemm.Layer, g: Geometry) -> KernelCall:
-    """The kernel for the depthwise convolution `layer`."""
+def depthwise_call(layer: gemm.Layer, g: Geometry, rows: int | None = None) -> KernelCall:
+    """The kernel for the depthwise convolution `layer`.
+
+    rows: the most output rows that it will be asked for in one call, all if not given; the kernel
+    for few rows needs less scratch memory. It is right for any number.
+    """
     fast = (g.kh, g.kw, g.sw) in STEPS and (g.dh, g.dw) == (1, 1)
-    return _fast(layer, g) if fast else _any(layer, g)
+    return _fast(layer, g, rows) if fast else _any(layer, g)
 
 
-def _fast(layer: gemm.Layer, g: Geometry) -> KernelCall:
+def _fast(layer: gemm.Layer, g: Geometry, rows: int | None) -> KernelCall:
     window = f"{g.kh}x{g.kw}s{g.sw}"
     pairs = _pairs(g)
-    scratch = {step: _fast_scratch(g, pairs, step) for step in STEPS[g.kh, g.kw, g.sw]}
-    step = next((n for n, size in scratch.items() if size <= AMPLE), min(scratch))
+    step = _step(g, pairs, rows)
     params: dict[str, int | Const] = {
         "in_h": g.in_h,
         "in_w": g.in_w,
@@ -49,10 +52,19 @@ def _fast(layer: gemm.Layer, g: Geometry) -> KernelCall:
         "mcuc/depthwise.h",
         params,
         (g.in_h, g.out_h),
-        scratch=scratch[step],
-        in_place=_may_run_in_place(layer, g),
+        scratch=_scratch(g, pairs, step),
+        in_place=_may_run_in_place(g),
         why=f"depthwise, {window}",
     )
+
+
+def _step(g: Geometry, pairs: int, rows: int | None) -> int:
+    """How many output rows at a time the kernel should compute if a call is for `rows` of them."""
+    if g.sh != g.sw:
+        return 1
+    steps = STEPS[g.kh, g.kw, g.sw]
+    most = rows or next((n for n in steps if n >= g.out_h), steps[-1])
+    return max(n for n in steps if n <= most and (n <= 2 or _scratch(g, pairs, n) <= AMPLE))
 
 
 def _pairs(g: Geometry) -> int:
@@ -64,7 +76,7 @@ def _pairs(g: Geometry) -> int:
     return max(seen, written)
 
 
-def _fast_scratch(g: Geometry, pairs: int, step: int) -> int:
+def _scratch(g: Geometry, pairs: int, step: int) -> int:
     slots = (step - 1) * g.sw + g.kh
     return 4 * CHANNELS * (slots * pairs + g.kh * (g.kw - 1))
 
@@ -94,15 +106,16 @@ def _any(layer: gemm.Layer, g: Geometry) -> KernelCall:
         params,
         (g.in_h, g.out_h),
         scratch=CHANNELS * (2 * slots * g.dw * lane + 4 * g.kh * (g.kw + 1)),
-        in_place=_may_run_in_place(layer, g),
+        in_place=_may_run_in_place(g),
         why="depthwise, any window",
     )
 
 
-def _may_run_in_place(layer: gemm.Layer, g: Geometry) -> bool:
-    """Is each input row expanded before an output row takes its place? Not where the first windows
-    see nothing but padding."""
-    return layer.x.shape == layer.y.shape and g.top <= (g.kh - 1) * g.dh
+def _may_run_in_place(g: Geometry) -> bool:
+    """Is each input row expanded before output rows reach its place? Row y of the output ends where
+    row y + 1 of the input begins, or before. Not where the first windows see nothing but padding.
+    """
+    return g.out_w <= g.in_w and g.top <= (g.kh - 1) * g.dh
 
 
 def _lane(g: Geometry) -> int:

@@ -79,6 +79,7 @@ class Tables:
             },
             reads=(Operand(operand.name, in_rows, operand.elements // in_rows),),
             writes=(Operand(result.name, out_rows, result.elements // out_rows),),
+            band=1,
             why=why,
         )
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from mcucompile.ir import Array, Op, Value
 from mcucompile.ir.types import QMAX, QMIN
-from mcucompile.plan.program import Const, KernelCall, Operand
+from mcucompile.plan.program import Const, KernelCall, Operand, Target
 from mcucompile.quant.bounds import within_int32
 from mcucompile.quant.numbers import Requant, accumulator_bound, requant
 
+LARGE_TILE = 2048  # bytes of scratch
 NARROW_LIMIT = 2**23  # of the sum that shares its register with another one
 
 
@@ -86,6 +87,7 @@ class Layer:
         band: int = 0,
         tile: tuple[int, int] | None = None,
         row_unit: str = "",
+        takes_top: bool = False,
         why: str = "",
     ) -> KernelCall:
         """A call of `kernel` that computes this layer.
@@ -115,6 +117,7 @@ class Layer:
             band=band,
             tile=tile,
             row_unit=row_unit,
+            takes_top=takes_top,
             why=why,
             macs=self.macs,
         )
@@ -145,12 +148,13 @@ def is_wide(layer: Layer) -> bool:
     return bool(beyond_lane or (_pairs(layer, layer.bound)[1] >= NARROW_LIMIT).any())
 
 
-def pack_pairs(layer: Layer, order: Array) -> Array:
+def pack_pairs(layer: Layer, order: Array, wide: bool | None = None) -> Array:
     """The streams of all pairs of channels, uint32: bias[2], words, m[2] for each pair.
 
-    order: elements of a channel in the order in which the kernel expands activations.
+    order: elements of a channel in the order in which the kernel expands activations. wide: whether
+    the kernel sums the channels of a pair apart; None as the layer asks for.
     """
-    return np.concatenate(_parts(layer, order), axis=1).reshape(-1)
+    return np.concatenate(_parts(layer, order, wide), axis=1).reshape(-1)
 
 
 def pack_dense(layer: Layer, order: Array, eights: bool, own_m: bool) -> Array:
@@ -170,15 +174,22 @@ def pack_dense(layer: Layer, order: Array, eights: bool, own_m: bool) -> Array:
     return np.concatenate(pieces)
 
 
-def tile_bytes(width: int, elements: int) -> int:
-    """Scratch for the tile of a kernel with rows of `width` pixels of `elements` each."""
-    pixels = 4 if width >= 4 else 2 if width >= 2 else 1
-    return 4 * pixels * ((elements + 1) // 2)
+def tile_bytes(width: int, elements: int, small: bool = False) -> int:
+    """Scratch for the tile of a kernel with rows of `width` pixels of `elements` each.
+
+    small: the tile has two pixels, not four.
+    """
+    return 4 * min(width, 2 if small else 4) * ((elements + 1) // 2)
 
 
-def _parts(layer: Layer, order: Array) -> tuple[Array, Array, Array]:
+def wants_small_tile(width: int, elements: int, target: Target) -> bool:
+    """Is half the scratch worth a quarter more instructions?"""
+    return target.optimize == "ram" and tile_bytes(width, elements) > LARGE_TILE
+
+
+def _parts(layer: Layer, order: Array, wide: bool | None = None) -> tuple[Array, Array, Array]:
     """Per pair of channels: biases (P, 2), words (P, len(order) / 2), multipliers (P, 2)."""
-    wide = is_wide(layer)
+    wide = is_wide(layer) if wide is None else wide
     flat = layer.weights.reshape(len(layer.weights), -1)
     low, high = _pairs(layer, np.where(order >= 0, flat[:, np.maximum(order, 0)], 0))
     lanes = ((low & 0xFF) + 256 * high if wide else low + 256 * high) & 0xFFFF

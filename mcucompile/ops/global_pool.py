@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,8 +10,9 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
-from mcucompile.ops.reshape import Reshape, reshape
-from mcucompile.ops.transpose import Transpose, to_nchw, to_nhwc
+from mcucompile.ir.channels import ChannelRules
+from mcucompile.ops.channelwise import Monotone
+from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.plan.program import KernelCall, Operand, Target
 from mcucompile.quant.mean import MeanRule, mean_rule
 from mcucompile.quant.numbers import clamp_bounds
@@ -30,6 +30,9 @@ class GlobalPool(Op):
 
     def _clip(self, y: Array) -> Array:
         return y if self.clamp is None else np.clip(y, *self.clamp)
+
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        return Monotone(self, tuple(operands), tuple(results))
 
     def _call(
         self,
@@ -122,47 +125,3 @@ def import_global_pool(node: OnnxNode) -> Value:
     x = node.operand(0)
     op = global_kind(node.op_type)(*node.fresh())
     return to_nchw(node, node.add(op, to_nhwc(node, x)), len(x.shape))
-
-
-@onnx_import("ReduceMean", "ReduceMax")
-def import_reduce(node: OnnxNode) -> Value:
-    """Any axes but the batch: those that go are brought together in the middle, those that stay
-    last. What the result's shape is called then is a matter of views."""
-    x = node.operand(0)
-    rank = len(x.shape)
-    axes = sorted(_reduced(node, rank))
-    if 0 in axes:
-        node.unsupported("it reduces the batch", "leave axis 0 out of its axes")
-    kept = [i for i in range(1, rank) if i not in axes]
-    keepdims = bool(node.attrs.get("keepdims", 1))
-    shape = tuple(1 if i in axes else d for i, d in enumerate(x.shape) if keepdims or i not in axes)
-    if not axes:
-        return x
-    perm = (0, *axes, *kept)
-    if perm != tuple(range(rank)):
-        x = node.add_inner(Transpose(*node.fresh("axes"), perm=perm), x)
-    image = _image(x.shape, len(axes))
-    if image != x.shape:
-        x = node.add_inner(Reshape(*node.fresh("image"), shape=image), x)
-    y = node.add(global_kind(node.op_type)(*node.fresh()), x)
-    if keepdims and rank == 4 and axes == [2, 3]:
-        return to_nchw(node, y)
-    return reshape(node, y, shape)
-
-
-def _image(shape: Shape, reduced: int) -> Shape:
-    """(1, H, W, C) for a tensor whose axes 1 to `reduced` go and whose other axes stay."""
-    if reduced == 2 and len(shape) == 4:
-        return shape
-    return (1, 1, math.prod(shape[1 : reduced + 1]), math.prod(shape[reduced + 1 :]))
-
-
-def _reduced(node: OnnxNode, rank: int) -> set[int]:
-    """The axes that go, counted from the front."""
-    if node.optional(1) is not None:
-        axes = [int(a) for a in node.constant(1, "axes").reshape(-1)]
-    else:
-        axes = [int(a) for a in node.attrs.get("axes", [])]
-    if not axes and not node.attrs.get("noop_with_empty_axes", 0):
-        axes = list(range(1, rank))
-    return {a % rank for a in axes}

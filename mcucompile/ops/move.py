@@ -64,7 +64,7 @@ class Move:
             header="mcuc/move.h",
             params=params,
             reads=(Operand(operand.name, 1, operand.elements),),
-            writes=(Operand(result.name, 1, result.elements),),
+            writes=(in_rows(result),),
             why=why,
         )
 
@@ -72,6 +72,12 @@ class Move:
         """Refuse `node` if the kernel cannot do it."""
         if len(self.loops()) > MOST:
             node.unsupported(f"it moves more than {MOST} axes", "move the axes in several steps")
+
+
+def in_rows(result: Value) -> Operand:
+    """A result that is computed as a whole, in the rows in which the next operator reads it."""
+    rows = result.shape[1] if len(result.shape) == 4 else 1
+    return Operand(result.name, rows, result.elements // rows)
 
 
 def strides(shape: Shape) -> Iterator[int]:

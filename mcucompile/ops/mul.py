@@ -8,27 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
-from mcucompile.ir import Array, Op, Shape, Value
-from mcucompile.ops.broadcast import as_int8_operands, walk
+from mcucompile.ir import Array, Value
+from mcucompile.ir.channels import ChannelRules
+from mcucompile.ops.channelwise import Elementwise
+from mcucompile.ops.pairwise import Pairwise, add_pairwise
 from mcucompile.plan.program import KernelCall, Target
 from mcucompile.quant.bounds import within_int32
 from mcucompile.quant.numbers import Requant, requant
 
 
 @dataclass(frozen=True)
-class Mul(Op):
+class Mul(Pairwise):
     """clamp(x1 * x2): operands of equal shape (or broadcastable, as in numpy).
 
     In integers requant((x1 - zp1) * (x2 - zp2)).
     """
 
-    is_rowwise = True
-
     clamp: tuple[float, float] | None = None
-
-    def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
-        a, b = operands
-        return (np.broadcast_shapes(a.shape, b.shape),)
 
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         y = operands[0] * operands[1]
@@ -45,16 +41,14 @@ class Mul(Op):
         a, b = (x.astype(np.int64) - v.q.zero_point for x, v in zip(arrays, operands, strict=True))
         return (self._rule(operands, results).apply(a * b),)
 
-    def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
-        return as_int8_operands(operands)
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        return Elementwise(self, tuple(operands), tuple(results))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
         rule = self._rule(operands, results)
-        loops = walk([v.shape for v in operands])
         params = {
-            **loops.params(),
             "zp1": operands[0].q.zero_point,
             "zp2": operands[1].q.zero_point,
             "m": rule.m[0],
@@ -63,35 +57,10 @@ class Mul(Op):
             "lo": rule.lo,
             "hi": rule.hi,
         }
-        return KernelCall(
-            op=self.name,
-            kernel="mcuc_mul_s8",
-            header="mcuc/mul.h",
-            params=params,
-            reads=tuple(loops.operand(v, slot) for slot, v in enumerate(operands)),
-            writes=(loops.result(results[0]),),
-            in_place=loops.in_place(),
-            row_unit=loops.row_unit(),
-            why="element by element, in words where both operands go on",
-        )
+        why = "element by element, in words where both operands go on"
+        return self.call("mcuc_mul_s8", "mcuc/mul.h", operands, results, params, why)
 
 
 @onnx_import("Mul")
 def import_mul(node: OnnxNode) -> Value:
-    op = Mul(*node.fresh())
-    a, b = node.operand(0), node.operand(1)
-    walk([a.shape, b.shape])  # refuses what no kernel could do
-    return node.add(op, a, b)
-
-
-@onnx_import("Div")
-def import_div(node: OnnxNode) -> Value:
-    """Division by a constant is multiplication by its reciprocal."""
-    divisor = node.constant(1, "divisor")
-    if not np.all(divisor):
-        node.unsupported("its divisor holds zeros", "repair the model")
-    inverse = node.graph.constant(f"{node.name}.inverse", 1.0 / divisor.astype(np.float64))
-    op = Mul(*node.fresh())
-    a = node.operand(0)
-    walk([a.shape, inverse.shape])  # refuses what no kernel could do
-    return node.add(op, a, inverse)
+    return add_pairwise(node, Mul(*node.fresh()), node.operand(0), node.operand(1))

@@ -10,7 +10,9 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ir.channels import ChannelRules
 from mcucompile.ir.types import QMIN
+from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.global_pool import global_kind
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.ops.window import Pair, window
@@ -78,6 +80,9 @@ class Pool2d(Op):
         reach = (self.kernel[0] - 1) * self.dilations[0] + 1
         return RowWindow(reach, self.strides[0], self.pads[0])
 
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        return Monotone(self, tuple(operands), tuple(results))
+
     def _call(
         self,
         operands: Sequence[Value],
@@ -114,6 +119,7 @@ class Pool2d(Op):
             # A window is read before its result is written, and later ones start further on.
             in_place=((0, 0),) if top == left == 0 else (),
             band=1,
+            takes_top=left < self.strides[1],
             why=why,
         )
 

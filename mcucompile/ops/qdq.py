@@ -107,14 +107,14 @@ def import_dequantize(node: OnnxNode) -> Value:
         if x.dtype not in ("int8", "uint8", "int32"):
             node.unsupported(f"its constant is {x.dtype}", _FIX)
         return _constant(node, x.data, _qparams(node, x.shape, x.dtype))
-    if node.optional(2) is None and (source := _quantized_by(node.graph, x)) is not None:
+    if node.optional(2) is None and (source := quantized_by(node.graph, x)) is not None:
         return node.add(Dequantize(*node.fresh(), qparams=source.qparams), x)
     return node.add(
         Dequantize(*node.fresh(), qparams=_qparams(node, x.shape, _stored_type(node))), x
     )
 
 
-def _quantized_by(graph: Graph, value: Value) -> Quantize | None:
+def quantized_by(graph: Graph, value: Value) -> Quantize | None:
     """The Quantize whose integers `value` holds, perhaps moved."""
     op = graph.producer(value)
     while op is not None and op.quant_rule is QuantRule.SAME:

@@ -7,10 +7,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from mcucompile.errors import InternalError
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ir.channels import ChannelRange, ChannelRules, channels
+from mcucompile.ops.weights import rearranged
 from mcucompile.plan.program import KernelCall, Target
+
+
+@dataclass(frozen=True)
+class _Regrouped(ChannelRules):
+    """Channels of the side that has more are, one period after the other, those of the other side,
+    at several pixels."""
+
+    @property
+    def _period(self) -> int:
+        return min(channels(self.operands[0]), channels(self.results[0]))
+
+    def ranges(self, operands: Sequence[ChannelRange]) -> tuple[ChannelRange, ...]:
+        (known,) = operands
+        x = ChannelRange.around([q.reshape(-1, self._period) for q in (known.lo, known.hi)])
+        times = channels(self.results[0]) // self._period
+        return (ChannelRange(np.tile(x.lo, times), np.tile(x.hi, times)),)
+
+    def linked(self, kept: Sequence[Array]) -> Sequence[Array]:
+        stay = np.concatenate(kept).reshape(-1, self._period).any(axis=0)
+        return [np.tile(stay, flags.size // stay.size) for flags in kept]
+
+    def selected(self, kept: Sequence[Array]) -> tuple[Op, tuple[Value, ...]]:
+        shape = (*self.results[0].shape[:-1], int(kept[-1].sum()))
+        return Reshape(self.op.name, self.op.origin, shape=shape), self.operands
 
 
 @dataclass(frozen=True)
@@ -33,6 +61,11 @@ class Reshape(Op):
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         batched = self.shape[:1] == (1,)
         return (operands[0].reshape((-1, *self.shape[1:]) if batched else self.shape),)
+
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        sides = sorted(channels(v) for v in (operands[0], results[0]))
+        kind = ChannelRules if sides[1] % sides[0] else _Regrouped
+        return kind(self, tuple(operands), tuple(results))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
@@ -60,6 +93,15 @@ def reshape(node: OnnxNode, value: Value, shape: Shape) -> Value:
     if value.shape == shape:
         return value
     return node.add(Reshape(*node.fresh(), shape=shape), value)
+
+
+def view(node: OnnxNode, value: Value, shape: Shape) -> Value:
+    """`value` under `shape`, on the way to the result of `node`."""
+    if value.shape == shape:
+        return value
+    if value.is_constant:
+        return rearranged(node, value, lambda data: data.reshape(shape))
+    return node.add_inner(Reshape(*node.fresh("view"), shape=shape), value)
 
 
 @onnx_import("Reshape")

@@ -10,6 +10,8 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ir.channels import ChannelRules
+from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.move import Move, strides
 from mcucompile.plan.program import KernelCall, Target
 
@@ -44,6 +46,10 @@ class Slice(Op):
                 x = np.take(x, part, axis=axis)
         return (x,)
 
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        kind = Monotone if self.parts[-1] is None else ChannelRules
+        return kind(self, tuple(operands), tuple(results))
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -59,9 +65,11 @@ class Slice(Op):
         return Move([len(part) for part in parts], each, start)
 
 
-def take(node: OnnxNode, x: Value, parts: dict[int, range], output: int = 0) -> Value:
-    """The result of `node` number `output`: the indices `parts` of the axes of `x` that they name;
-    `x` itself if that is all of it."""
+def take(node: OnnxNode, x: Value, parts: dict[int, range], output: int | None = 0) -> Value:
+    """The indices `parts` of the axes of `x` that they name; `x` itself if that is all of it.
+
+    output: which result of `node` that is; None if it is none.
+    """
     whole = tuple(parts.get(axis, range(d)) for axis, d in enumerate(x.shape))
     if min(map(len, whole), default=1) == 0:
         node.unsupported("its result has no elements", "repair the model")
@@ -70,7 +78,7 @@ def take(node: OnnxNode, x: Value, parts: dict[int, range], output: int = 0) -> 
     pairs = zip(whole, x.shape, strict=True)
     op = Slice(*node.fresh(), parts=tuple(None if p == range(d) else p for p, d in pairs))
     op.move(x.shape).check(node)
-    return node.add(op, x, output=output)
+    return node.add_inner(op, x) if output is None else node.add(op, x, output=output)
 
 
 @onnx_import("Slice")

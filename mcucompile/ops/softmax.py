@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QParams, QuantRule, Shape, Value
+from mcucompile.ops.reshape import reshape, view
 from mcucompile.ops.transpose import Transpose
 from mcucompile.plan.program import Const, KernelCall, Operand, Target
 from mcucompile.quant.bounds import too_coarse
@@ -20,6 +22,7 @@ class Softmax(Op):
     """exp(x) / sum(exp(x)) along the last axis."""
 
     quant_rule = QuantRule.FIXED
+    is_rowwise = True
 
     def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
         return (operands[0].shape,)
@@ -48,8 +51,9 @@ class Softmax(Op):
     ) -> KernelCall:
         rule = self._rule(operands, results)
         width = operands[0].shape[-1]
-        rows = operands[0].elements // width
+        size = operands[0].elements
         params: dict[str, int | Const] = {
+            "pixels": size // width,
             "width": width,
             "table": Const("exp_table", rule.table),
             "entries": rule.table.size,
@@ -61,9 +65,10 @@ class Softmax(Op):
             kernel="mcuc_softmax_s8",
             header="mcuc/softmax.h",
             params=params,
-            reads=(Operand(operands[0].name, rows, width),),
-            writes=(Operand(results[0].name, rows, width),),
+            reads=(Operand(operands[0].name, 1, size),),
+            writes=(Operand(results[0].name, 1, size),),
             in_place=((0, 0),),
+            row_unit="pixels",
             why="integer softmax with a table of exponentials",
         )
 
@@ -74,11 +79,9 @@ def import_softmax(node: OnnxNode) -> Value:
     rank = len(x.shape)
     default = 1 if node.opset < 13 else -1
     axis = int(node.attrs.get("axis", default)) % rank
-    if node.opset < 13 and any(d != 1 for d in x.shape[axis + 1 :]):
-        node.unsupported(
-            f"before opset 13 it covers axes {axis} to {rank - 1} together",
-            "export with opset 13 or newer, or flatten the operand first",
-        )
+    if node.opset < 13 and any(d != 1 for d in x.shape[axis + 1 :]):  # over these axes together
+        flat = view(node, x, (*x.shape[:axis], math.prod(x.shape[axis:])))
+        return reshape(node, node.add_inner(Softmax(*node.fresh()), flat), x.shape)
     if axis == rank - 1:
         return node.add(Softmax(*node.fresh()), x)
     perm = (*(i for i in range(rank) if i != axis), axis)

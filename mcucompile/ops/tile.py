@@ -10,7 +10,7 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
-from mcucompile.ops.move import Move, strides
+from mcucompile.ops.move import MOST, Move, strides
 from mcucompile.ops.reshape import Reshape
 from mcucompile.plan.program import KernelCall, Target
 
@@ -53,8 +53,11 @@ def tile(node: OnnxNode, x: Value, repeats: Sequence[int]) -> Value:
     if min(repeats) < 1:
         node.unsupported("its result has no elements", "repair the model")
     op = Tile(*node.fresh(), repeats=tuple(repeats))
-    op.move(x.shape).check(node)
-    return node.add(op, x)
+    if len(op.move(x.shape).loops()) <= MOST:
+        return node.add(op, x)
+    half = len(repeats) // 2  # more loops than the kernel has
+    inner = Tile(*node.fresh("inner"), repeats=(*[1] * half, *repeats[half:]))
+    return tile(node, node.add_inner(inner, x), (*repeats[:half], *[1] * len(repeats[half:])))
 
 
 @onnx_import("Tile")

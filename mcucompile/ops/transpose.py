@@ -10,12 +10,16 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
-from mcucompile.ops.move import Move, strides
+from mcucompile.ir.channels import ChannelRules
+from mcucompile.ops.channelwise import Monotone
+from mcucompile.ops.move import Move, in_rows, strides
 from mcucompile.ops.reshape import Reshape
-from mcucompile.plan.program import KernelCall, Target
+from mcucompile.plan.program import Const, KernelCall, Operand, Target
 
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
+SCRATCH = 256  # bytes, for the tiles of a matrix that is transposed in place
+MOST = 2**15  # blocks
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,83 @@ class Transpose(Op):
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         return (np.ascontiguousarray(operands[0].transpose(self.perm)),)
 
+    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
+        kind = Monotone if self.perm[-1] == len(self.perm) - 1 else ChannelRules
+        return kind(self, tuple(operands), tuple(results))
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
         shape = operands[0].shape
         why = f"{list(shape)} by {list(self.perm)}, which no neighbour could undo"
-        return move(shape, self.perm).call(self, operands[0], results[0], why)
+        found = move(shape, self.perm)
+        loops = found.loops()
+        blocks = Blocks.of(loops[1].size, loops[0].size) if len(loops) == 2 else None
+        if blocks is None or (target.optimize == "time" and not blocks.are_words):
+            return found.call(self, operands[0], results[0], why)
+        return blocks.call(self, operands[0], results[0], why)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a matrix of bytes is transposed in place; see the kernel.
+
+    The blocks lie along the longer side: of `block` bytes in a row, or, if `tiles_first`, what
+    `block` bytes of a column become.
+    """
+
+    rows: int
+    cols: int
+    block: int
+    tiles_first: bool
+
+    @classmethod
+    def of(cls, rows: int, cols: int) -> Blocks | None:
+        """The way with the fewest instructions; None if there are too many blocks."""
+        long, short = max(rows, cols), min(rows, cols)
+        sizes = [n for n in range(1, long + 1) if long % n == 0 and n * short <= SCRATCH]
+        block = max(sizes, key=lambda n: (n % 16 == 0, n % 4 == 0, n), default=1)
+        return cls(rows, cols, block, rows > cols) if rows * cols // block <= MOST else None
+
+    @property
+    def are_words(self) -> bool:
+        """Do blocks move as whole words?"""
+        return self.block % 4 == 0
+
+    def leaders(self) -> Array:
+        """The first position of each cycle of more than one block, then 0: int16."""
+        rows, cols = self.rows, self.cols
+        rows, cols = (rows // self.block, cols) if self.tiles_first else (rows, cols // self.block)
+        done = np.zeros(rows * cols, dtype=bool)
+        found = []
+        for first in range(1, rows * cols - 1):
+            at, length = first, 0
+            while not done[at]:
+                done[at] = True
+                at, length = at % rows * cols + at // rows, length + 1
+            if length > 1:
+                found.append(first)
+        return np.array([*found, 0], dtype=np.int16)
+
+    def call(self, op: Op, operand: Value, result: Value, why: str) -> KernelCall:
+        """The kernel call that transposes `operand` for `op`, in place or not."""
+        return KernelCall(
+            op=op.name,
+            kernel="mcuc_transpose_s8",
+            header="mcuc/transpose.h",
+            params={
+                "rows": self.rows,
+                "cols": self.cols,
+                "block": self.block,
+                "tiles_first": int(self.tiles_first),
+                "leaders": Const("leaders", self.leaders()),
+            },
+            reads=(Operand(operand.name, 1, operand.elements),),
+            writes=(in_rows(result),),
+            scratch=self.block * min(self.rows, self.cols),
+            in_place=((0, 0),),
+            why=why,
+        )
 
 
 def move(shape: Shape, perm: Sequence[int]) -> Move:

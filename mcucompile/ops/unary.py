@@ -1,18 +1,18 @@
-"""Functions of one number, element by element: a table of 256 bytes, whatever the function."""
+"""Functions of one number that have a name in ONNX, or are made of operators that do."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
-from mcucompile.ir import Array, Op, QParams, QuantRule, Shape, Value
-from mcucompile.plan.program import Const, KernelCall, Operand, Target
+from mcucompile.ir import Array, QParams, QuantRule, Value
+from mcucompile.ops.reshape import view
+from mcucompile.ops.table import Table
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -35,6 +35,18 @@ def _selu(x: Array, alpha: float = 1.6732632, gamma: float = 1.0507010) -> Array
     return gamma * _elu(x, alpha)
 
 
+def _celu(x: Array, alpha: float = 1.0) -> Array:
+    return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def _softplus(x: Array) -> Array:
+    return np.logaddexp(x, 0)
+
+
+def _shrink(x: Array, bias: float = 0.0, lambd: float = 0.5) -> Array:
+    return np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0))
+
+
 def _hardsigmoid(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
     return np.clip(alpha * x + beta, 0, 1)
 
@@ -51,23 +63,41 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "leakyrelu": lambda x, alpha=0.01: np.where(x < 0, alpha * x, x),
     "elu": _elu,
     "selu": _selu,
-    "softplus": lambda x: np.logaddexp(x, 0),
+    "celu": _celu,
+    "thresholdedrelu": lambda x, alpha=1.0: np.where(x > alpha, x, 0),
+    "shrink": _shrink,
+    "swish": lambda x, alpha=1.0: x * _sigmoid(alpha * x),
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "softplus": _softplus,
     "softsign": lambda x: x / (1 + np.abs(x)),
     "erf": _erf,
     "gelu": _gelu,
+    "not": lambda x: np.where(x == 0, 1.0, 0.0),
     "neg": np.negative,
     "abs": np.abs,
     "sign": np.sign,
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.rint,
+    "trunc": np.trunc,
+    "nonzero": lambda x: np.where(x != 0, 1.0, 0.0),
     "sqrt": np.sqrt,
     "exp": np.exp,
     "log": np.log,
     "reciprocal": lambda x: 1 / x,
     "pow": np.power,
+    "exponential": lambda x, base=2.0: np.power(base, x),
     "sin": np.sin,
     "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
 }
 
 # Functions with bounds that every quantization tool knows.
@@ -75,63 +105,7 @@ FIXED = {"sigmoid": QParams((1 / 256,), -128), "tanh": QParams((1 / 128,), 0)}
 
 
 @dataclass(frozen=True)
-class _Table(Op):
-    """y = f(x) for each element."""
-
-    is_rowwise = True
-
-    @abstractmethod
-    def real(self, x: Array) -> Array:
-        """f on float64 numbers of any shape."""
-
-    def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
-        return (operands[0].shape,)
-
-    def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
-        return (self.real(operands[0].astype(np.float64)).astype(np.float32),)
-
-    def table(self, operand: QParams, result: QParams) -> Array:
-        """int8 results for the operands 0, 1, ... 127, -128, ... -1, that is by byte, shape (256,).
-
-        Where f has no number for an operand (the logarithm of 0), that of the nearest operand
-        which has one stands in; where it has none at all, the zero-point.
-        """
-        q = np.arange(-128, 128)
-        with np.errstate(all="ignore"):
-            y = self.real(operand.dequantize(q).astype(np.float64))
-        known = np.flatnonzero(~np.isnan(y))
-        if known.size == 0:
-            y, known = np.zeros(256), np.arange(256)
-        nearest = known[np.abs(np.arange(256)[:, None] - known).argmin(axis=1)]
-        limit = 1e30  # beyond int8 at any scale, and no infinity
-        return np.roll(result.quantize(np.clip(y[nearest], -limit, limit)), 128)
-
-    def evaluate_int(
-        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
-    ) -> tuple[Array, ...]:
-        return (self.table(operands[0].q, results[0].q)[arrays[0].view(np.uint8)],)
-
-    def lower(
-        self, operands: Sequence[Value], results: Sequence[Value], target: Target
-    ) -> KernelCall:
-        size = results[0].elements
-        table = self.table(operands[0].q, results[0].q)
-        return KernelCall(
-            op=self.name,
-            kernel="mcuc_lut_s8",
-            header="mcuc/lut.h",
-            params={"width": size, "table": Const("table", table)},
-            reads=(Operand(operands[0].name, 1, size),),
-            writes=(Operand(results[0].name, 1, size),),
-            in_place=((0, 0),),
-            row_unit="width",
-            tile=(4, 4),
-            why="any function of one byte is a table of 256",
-        )
-
-
-@dataclass(frozen=True)
-class Unary(_Table):
+class Unary(Table):
     """f(x, *args) with f one of FUNCTIONS."""
 
     function: str
@@ -165,7 +139,7 @@ class BoundedUnary(Unary):
 
 
 @dataclass(frozen=True)
-class ScaleShift(_Table):
+class ScaleShift(Table):
     """scale * x + offset."""
 
     scale: float
@@ -185,6 +159,11 @@ _IMPORTS: dict[str, tuple[str, dict[str, float]]] = {
     "LeakyRelu": ("leakyrelu", {"alpha": 0.01}),
     "Elu": ("elu", {"alpha": 1.0}),
     "Selu": ("selu", {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}),
+    "Celu": ("celu", {"alpha": 1.0}),
+    "ThresholdedRelu": ("thresholdedrelu", {"alpha": 1.0}),
+    "Shrink": ("shrink", {"bias": 0.0, "lambd": 0.5}),
+    "Swish": ("swish", {"alpha": 1.0}),
+    "Mish": ("mish", {}),
     "Softplus": ("softplus", {}),
     "Softsign": ("softsign", {}),
     "Erf": ("erf", {}),
@@ -200,6 +179,15 @@ _IMPORTS: dict[str, tuple[str, dict[str, float]]] = {
     "Reciprocal": ("reciprocal", {}),
     "Sin": ("sin", {}),
     "Cos": ("cos", {}),
+    "Tan": ("tan", {}),
+    "Asin": ("asin", {}),
+    "Acos": ("acos", {}),
+    "Atan": ("atan", {}),
+    "Sinh": ("sinh", {}),
+    "Cosh": ("cosh", {}),
+    "Asinh": ("asinh", {}),
+    "Acosh": ("acosh", {}),
+    "Atanh": ("atanh", {}),
 }
 
 
@@ -236,17 +224,19 @@ def _bound(node: OnnxNode, slot: int, name: str, default: float) -> float:
     return float(node.attrs.get(name, default))
 
 
-@onnx_import("PRelu")
-def import_prelu(node: OnnxNode) -> Value:
-    slope = node.constant(1, "slope")
-    if slope.size != 1:
-        node.unsupported("its slope differs by channel", "use one slope, or LeakyRelu")
-    return node.add(unary(node, "leakyrelu", (float(slope.reshape(())),)), node.operand(0))
-
-
 @onnx_import("Pow")
 def import_pow(node: OnnxNode) -> Value:
-    exponent = node.constant(1, "exponent")
-    if exponent.size != 1:
-        node.unsupported("its exponent is a tensor", "use one exponent")
-    return node.add(unary(node, "pow", (float(exponent.reshape(())),)), node.operand(0))
+    base, exponent = node.operand(0), node.operand(1)
+    shape = np.broadcast_shapes(base.shape, exponent.shape)
+    if _is_number(exponent) and math.prod(shape) == base.elements:
+        power = float(exponent.real.reshape(-1)[0])
+        return node.add(unary(node, "pow", (power,)), view(node, base, shape))
+    if not _is_number(base) or math.prod(shape) != exponent.elements:
+        node.unsupported("it has several bases and exponents", "make one of them a number")
+    number = float(base.real.reshape(-1)[0])
+    return node.add(unary(node, "exponential", (number,)), view(node, exponent, shape))
+
+
+def _is_number(value: Value) -> bool:
+    """Is `value` a constant whose elements are all equal?"""
+    return value.is_constant and float(np.ptp(value.real)) == 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from mcucompile.frontend.node import OnnxNode
-from mcucompile.ir import Shape, Value
+from mcucompile.ir import Array, Shape, Value
 
 
 def import_weights(
@@ -26,6 +26,16 @@ def import_weights(
     q = replace(q, axis=None if q.axis is None else 0)
     name = node.graph.fresh_name(weights.name)
     return node.graph.add_value(Value(name, shape, weights.dtype, q, moved))
+
+
+def rearranged(node: OnnxNode, value: Value, move: Callable[[Array], Array]) -> Value:
+    """The constant `value` with its elements moved; integers of one scale stay integers."""
+    q = value.qparams
+    if value.data is None or q is None or q.axis is not None:
+        return node.graph.constant(value.name, move(value.real))
+    data = np.ascontiguousarray(move(value.data))
+    name = node.graph.fresh_name(value.name)
+    return node.graph.add_value(Value(name, data.shape, value.dtype, q, data))
 
 
 def import_bias(node: OnnxNode, bias: Value | None, channels: int, factor: float = 1.0) -> Value:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcucompile.frontend.node import OnnxNode
+from mcucompile.plan.program import RowWindow
 
 Pair = tuple[int, int]
 
@@ -31,8 +32,8 @@ def window(node: OnnxNode, size: Sequence[int], kernel: Sequence[int]) -> Window
     size, kernel: (height, width), or (width,), which stands for a height of 1.
     """
     axes = len(size)
-    strides = _per_axis(node, "strides", axes)
-    dilations = _per_axis(node, "dilations", axes)
+    strides = per_axis(node, "strides", axes)
+    dilations = per_axis(node, "dilations", axes)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     begin, end = _pads(node, size, reach, strides)
     beyond = [0] * axes
@@ -47,7 +48,8 @@ def window(node: OnnxNode, size: Sequence[int], kernel: Sequence[int]) -> Window
     )
 
 
-def _per_axis(node: OnnxNode, name: str, axes: int) -> list[int]:
+def per_axis(node: OnnxNode, name: str, axes: int) -> list[int]:
+    """The attribute `name`, which has one number for each of the image `axes`; ones if absent."""
     values = [int(v) for v in node.attrs.get(name, [1] * axes)]
     if len(values) != axes:
         node.unsupported(f"{name} {values} do not fit {axes} image axes", "repair the model")
@@ -84,3 +86,12 @@ def _beyond(n: int, reach: int, stride: int, begin: int, end: int) -> int:
     if (count - 1) * stride >= n + begin:
         count -= 1
     return max((count - 1) * stride + reach - (n + begin + end), 0)
+
+
+def rows_read(spans: Sequence[tuple[int, int]], stride: int, divide: int) -> RowWindow:
+    """The smallest window whose rows, which begin about y * stride / divide, hold those of
+    spans[y]: (first, end)."""
+    about = [y * stride // divide for y in range(len(spans))]
+    top = max(at - first for at, (first, _) in zip(about, spans, strict=True))
+    below = max(end - at for at, (_, end) in zip(about, spans, strict=True))
+    return RowWindow(top + below, stride, top, divide)

@@ -1,4 +1,4 @@
-"""The passes on the float graph, a file each, and their order.
+"""The passes on the float graph, a file each, and their order; and one on the quantized graph.
 
 A pass is a plain function Graph -> Graph, which leaves its argument alone. Its docstring is the
 rule `before => after` and the reason for it. Passes keep the numbers of the model's outputs up to
@@ -17,10 +17,15 @@ from mcucompile.passes.fold_affine import fold_affine
 from mcucompile.passes.fold_constants import fold_constants
 from mcucompile.passes.fuse_clamps import fuse_clamps
 from mcucompile.passes.fuse_pads import fuse_pads
+from mcucompile.passes.fuse_tables import fuse_tables
 from mcucompile.passes.hoist_transposes import hoist_transposes
+from mcucompile.passes.join_transposes import join_transposes
 from mcucompile.passes.lower_affine import lower_affine
 from mcucompile.passes.merge_duplicates import merge_duplicates
+from mcucompile.passes.merge_linear import merge_linear
+from mcucompile.passes.merge_moves import merge_moves
 from mcucompile.passes.permute_dense import permute_dense
+from mcucompile.passes.recognize_normalization import recognize_normalization
 from mcucompile.passes.remove_dead import remove_dead
 from mcucompile.passes.remove_identities import remove_identities
 from mcucompile.passes.require_batch import require_batch
@@ -36,17 +41,22 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     fold_constants,  # weights are constants from here on, not Transposes of constants
     remove_identities,  # nothing should stand between two operators that belong together
     merge_duplicates,  # one Transpose per branching point, so that it can cancel as a whole
+    recognize_normalization,  # its parts as exporters write them, and equal ones merged
     sink_transposes,  # before Transposes become Reshapes, which do not cancel like this
     simplify_views,  # only Transposes that really move bytes are left
     sink_transposes,  # what a Reshape was in the way of
+    join_transposes,  # those that a Reshape still keeps apart
+    merge_moves,  # also where it splits or joins axes
     hoist_transposes,  # what sink_transposes could not move, as nothing is before it
     permute_dense,  # needs the one Reshape between Transpose and Dense
     fold_affine,  # channels are the last axis now, and no Reshape hides the layer before
     lower_affine,  # what could not be folded
     simplify_views,  # the Reshapes around what lower_affine made
     fuse_clamps,  # after fold_affine: between a layer and its Relu stands the normalization
+    merge_linear,  # after fold_affine and fuse_clamps: nothing is left between two layers
     fuse_pads,  # after fold_affine, as an offset cannot be folded across padding; after
     # fuse_clamps, as a maximum may take zeros over if what it sees is clamped
+    fuse_tables,  # after lower_affine and fuse_clamps: what they leave of Add, Mul, Relu, Clip
     require_batch,
 )
 

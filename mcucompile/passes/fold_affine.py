@@ -8,16 +8,22 @@ import numpy as np
 
 from mcucompile.ir import Array, Graph, Op, Value
 from mcucompile.ops.conv import Conv2d
+from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.matmul import MatMul
+from mcucompile.ops.normalize import Normalize
 from mcucompile.passes.affine import Affine, affine_of
 from mcucompile.passes.rewrite import constant_like, fusable, fuse, set_operand
 
-Linear = Conv2d | Dense
+Linear = Conv2d | ConvTranspose2d | Dense
+Scaling = Linear | Normalize | MatMul
 
 
 def fold_affine(graph: Graph) -> Graph:
     """linear(w, b) -> a*x + c    =>    linear(a*w, a*b + c)
     a*x + c -> linear(w, b)    =>    linear(w*a, b + w*c), unless padding zeros are between them
+    normalize(gain, bias) -> a*x + c    =>    normalize(a*gain, a*bias + c)
+    matmul(factor) -> a*x    =>    matmul(a*factor), if a is one positive number
 
     Batch normalization, biases that exporters write as an Add after a MatMul, input normalization.
     The first rule is tried first: it changes the scale of whole output channels, which have a
@@ -27,9 +33,12 @@ def fold_affine(graph: Graph) -> Graph:
     for op in graph.ops():
         affine = affine_of(graph, op)
         before = None if affine is None else graph.producer(affine.operand)
-        if affine is not None and isinstance(before, Linear) and _can_take(graph, before, op):
-            _fold_into_producer(graph, before, affine)
-            fuse(graph, before, op)
+        if (
+            affine is not None
+            and isinstance(before, Scaling)
+            and _can_take(graph, before, op, affine)
+        ):
+            fuse(graph, _fold_into_producer(graph, before, affine), op)
             continue
         linear = op if isinstance(op, Linear) else None
         while linear is not None:
@@ -37,20 +46,32 @@ def fold_affine(graph: Graph) -> Graph:
     return graph
 
 
-def _can_take(graph: Graph, op: Linear, user: Op) -> bool:
-    """Can weights and bias of `op` be such that it computes the result of `user`?"""
-    _, w, b = graph.operands(op)
-    return op.clamp is None and w.is_constant and b.is_constant and fusable(graph, op, user)
+def _can_take(graph: Graph, op: Scaling, user: Op, affine: Affine) -> bool:
+    """Can weights and bias of `op` be such that it computes the result of `user`, `affine`?"""
+    if isinstance(op, MatMul):
+        one = np.ptp(affine.factor) == 0 and affine.factor[0] > 0 and not np.any(affine.offset)
+        return bool(one) and op.clamp is None and fusable(graph, op, user)
+    constant = all(v.is_constant for v in graph.operands(op)[1:])
+    return op.clamp is None and constant and fusable(graph, op, user)
 
 
-def _fold_into_producer(graph: Graph, op: Linear, affine: Affine) -> None:
+def _fold_into_producer(graph: Graph, op: Scaling, affine: Affine) -> Op:
+    """`op`, its constants changed, such that it computes `affine` of its result as well."""
+    if isinstance(op, MatMul):
+        return replace(op, factor=op.factor * float(affine.factor[0]))
+    if isinstance(op, Normalize):
+        gain, bias = graph.operands(op)[1].real.astype(np.float64)
+        scaled = [gain * affine.factor, bias * affine.factor + affine.offset]
+        _set_constant(graph, op, 1, np.stack(scaled))
+        return op
     _, w, b = graph.operands(op)
     if np.all(affine.factor == 1.0):
         _add_to_bias(graph, op, affine)
-        return
+        return op
     factor = affine.factor.reshape(-1, *(1,) * (len(w.shape) - 1))
     _set_constant(graph, op, 1, w.real * factor)
     _set_constant(graph, op, 2, b.real * affine.factor + affine.offset)
+    return op
 
 
 def _add_to_bias(graph: Graph, op: Linear, affine: Affine) -> None:
@@ -78,7 +99,7 @@ def _fold_producer_of(graph: Graph, op: Linear) -> Linear | None:
         return None
     if x.qparams is not None or graph.only_user(x) != op:
         return None
-    if np.any(affine.offset) and isinstance(op, Conv2d) and any(op.pads):
+    if np.any(affine.offset) and _sees_zeros(op):
         return None
     weights = w.real.astype(np.float64)
     factor, offset = _per_input(op, w, affine.factor), _per_input(op, w, affine.offset)
@@ -92,6 +113,11 @@ def _fold_producer_of(graph: Graph, op: Linear) -> Linear | None:
     return op
 
 
+def _sees_zeros(op: Linear) -> bool:
+    """Does `op` see other numbers than those of its operand?"""
+    return isinstance(op, ConvTranspose2d) or (isinstance(op, Conv2d) and any(op.pads))
+
+
 def _per_input(op: Linear, w: Value, per_channel: Array) -> Array:
     """Numbers per input channel, shaped to multiply the weights: output channel o of a grouped
     convolution reads the channels of its own group."""
@@ -102,6 +128,6 @@ def _per_input(op: Linear, w: Value, per_channel: Array) -> Array:
     return each.reshape(w.shape[0], 1, 1, -1)
 
 
-def _set_constant(graph: Graph, op: Linear, slot: int, data: Array) -> None:
+def _set_constant(graph: Graph, op: Op, slot: int, data: Array) -> None:
     old = graph.operands(op)[slot]
     set_operand(graph, op, slot, constant_like(graph, old, data, None))

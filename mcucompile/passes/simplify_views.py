@@ -7,8 +7,8 @@ from dataclasses import replace
 from mcucompile.ir import Graph, Op, Value
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.reshape import Reshape
+from mcucompile.ops.table import Table
 from mcucompile.ops.transpose import Transpose
-from mcucompile.ops.unary import ScaleShift, Unary
 from mcucompile.passes.affine import affine_of
 from mcucompile.passes.rewrite import bypass, constant_like, set_operand
 from mcucompile.passes.sink_transposes import is_view
@@ -46,8 +46,8 @@ def _merge(graph: Graph, op: Reshape) -> None:
 
 def _sink(graph: Graph, op: Op) -> None:
     """Let the Reshape before `op` pass it, if it may."""
-    affine = None if isinstance(op, Conv2d | Unary | ScaleShift) else affine_of(graph, op)
-    if affine is None and not isinstance(op, Unary | ScaleShift):
+    affine = None if isinstance(op, Conv2d | Table) else affine_of(graph, op)
+    if affine is None and not isinstance(op, Table):
         return
     x = graph.operands(op)[0] if affine is None else affine.operand
     first = graph.producer(x)

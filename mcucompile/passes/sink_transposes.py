@@ -15,11 +15,13 @@ from mcucompile.ops.concat import Concat
 from mcucompile.ops.gather import Gather
 from mcucompile.ops.mul import Mul
 from mcucompile.ops.pad import Pad
+from mcucompile.ops.pairwise import Pairwise
+from mcucompile.ops.reduction import Reduction
 from mcucompile.ops.slice import Slice
 from mcucompile.ops.softmax import Softmax
+from mcucompile.ops.table import Table
 from mcucompile.ops.tile import Tile
 from mcucompile.ops.transpose import Transpose
-from mcucompile.ops.unary import ScaleShift, Unary
 from mcucompile.passes.rewrite import bypass, constant_like, set_operand
 
 Perm = tuple[int, ...]
@@ -100,12 +102,15 @@ def _common_perm(graph: Graph, operands: Sequence[Value]) -> Perm | None:
 def on_moved_axes(op: Op, perm: Perm) -> Op | None:
     """`op` for operands whose axis perm[i] was axis i; None if it has none such."""
     match op:
-        case Unary() | ScaleShift() | Add() | Mul():
+        case Table() | Add() | Mul() | Pairwise():
             return op
         case Softmax() | BatchNorm() if perm[-1] == len(perm) - 1:
             return op
         case Concat() | Gather():
             return replace(op, axis=perm[op.axis])
+        case Reduction():
+            axes = tuple(sorted(perm[axis] for axis in op.axes))
+            return replace(op, axes=axes) if axes[-1] - axes[0] < len(axes) else None
         case Pad():
             return replace(op, pads=_moved_back(op.pads, perm))
         case Slice():

@@ -1,7 +1,7 @@
 """The independent checker: is this plan right? Trusts nothing that the planner says.
 
-It shares no code with the planner and looks at no lifetimes. It walks through the kernel calls that
-a run makes, with a tag on every byte of the arena: which byte of which value was written there. Each
+It shares no code with the planner and looks at no lifetimes. It walks through the kernel calls of a
+run with a tag on every byte of the arena: which byte of which value was written there last. Each
 row that a call reads must be there, byte for byte, and nothing that a call writes may touch what it
 has still to read. From that alone it follows that no row is overwritten too early, computed too
 late or looked for in the wrong place.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mcucompile.errors import InternalError
-from mcucompile.plan.plan import ARENA_ALIGN, Place, Plan, Region, Step, needed
+from mcucompile.plan.plan import ARENA_ALIGN, CALLER, Place, Plan, Region, Step, needed
 from mcucompile.plan.program import KernelCall, Operand, Program
 
 NOTHING = -1  # tag of bytes that hold no value
@@ -32,12 +32,16 @@ def check_plan(plan: Plan) -> None:
     """
     _check_steps(plan)
     arena = _Arena(plan)
-    for name, region in plan.inputs.items():
+    for name, region in plan.inputs.items() if plan.pushed is None else ():
         arena.write(plan.program.root(name), region.offset, 0, region.size)
     for name, region in plan.inputs.items():
-        arena.expect(plan.program.root(name), region.offset, 0, region.size, f"input '{name}'")
+        if plan.pushed is None:
+            arena.expect(plan.program.root(name), region.offset, 0, region.size, f"input '{name}'")
     done = [0] * len(plan.steps)
     for k, begin, end in plan.events():
+        if k == CALLER:
+            _push(plan, arena, begin)
+            continue
         step = plan.steps[k]
         if begin != done[k] or not begin < end <= step.total_rows:
             raise InternalError(f"plan: step {k} computes rows {begin} to {end} after {done[k]}")
@@ -48,6 +52,16 @@ def check_plan(plan: Plan) -> None:
     if plan.keeps_inputs:
         for name, region in plan.inputs.items():
             arena.expect(plan.program.root(name), region.offset, 0, region.size, f"input '{name}'")
+
+
+def _push(plan: Plan, arena: _Arena, y: int) -> None:
+    """The caller hands over row y of the only input."""
+    (name,) = plan.inputs
+    place = plan.pushed
+    if place is None:
+        raise InternalError("plan: it asks the caller for rows")
+    _check_region(plan, place.region, f"plan: input '{name}'")
+    arena.write(plan.program.root(name), place.row(y), y * place.row_bytes, place.row_bytes)
 
 
 class _Arena:
@@ -109,6 +123,8 @@ def _check_steps(plan: Plan) -> None:
             raise InternalError("plan: the inputs and outputs are not the program's")
         for name, region in ports.items():
             _check_region(plan, region, f"plan: '{name}'")
+            if plan.pushed is not None and ports is plan.inputs:
+                continue
             if region.size != _bytes(program, name):
                 raise InternalError(f"plan: '{name}' is not {_bytes(program, name)} bytes long")
 

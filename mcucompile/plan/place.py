@@ -107,12 +107,15 @@ def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool)
 
     def named(name: str) -> Region:
         store = net.store_of[program.root(name)]
+        if store is net.pushed and pushed is not None:
+            return pushed.region
         base = layout.bases[Owner("store", store.index)]
         return Region(base, base + stored_bytes(program, name))
 
     steps: list[Step] = []
     for trace in schedule.traces:
         steps += _Assembler(net, trace, layout).steps()
+    pushed = _pushed_place(net, schedule.traces[0], layout) if net.pushed is not None else None
     return Plan(
         program=program,
         steps=tuple(steps),
@@ -123,7 +126,18 @@ def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool)
         inputs={name: named(name) for name in program.inputs},
         outputs={name: named(name) for name in program.outputs},
         keeps_inputs=keep_input,
+        pushed=pushed,
     )
+
+
+def _pushed_place(net: Network, trace: Trace, layout: Layout) -> Place:
+    """Where the rows of the pushed input go."""
+    store = net.pushed
+    assert store is not None
+    ring = store.index in trace.heights
+    base = layout.bases[Owner("ring" if ring else "store", store.index)]
+    rows = trace.heights[store.index] if ring else store.rows
+    return Place(base, store.row_bytes, rows, store.row_bytes)
 
 
 class _Assembler:

@@ -9,6 +9,7 @@ from typing import Literal
 from mcucompile.plan.program import KernelCall, Program
 
 ARENA_ALIGN = 4  # bytes; kernels read words
+CALLER = -1  # as a step: it produces the model's inputs
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Plan:
     arena_size: bytes, a multiple of ARENA_ALIGN. lower_bound: bytes that any placement of this
     schedule needs: the largest sum of bytes in use at one moment, rounded up to ARENA_ALIGN.
     inputs, outputs: value name -> region, in the order of the model.
-    keeps_inputs: a run leaves the bytes of the inputs intact.
+    keeps_inputs: a run leaves the bytes of the inputs intact. pushed: where the rows of the only
+    input go, if the caller hands them over one by one; None if it writes the inputs before a run.
     """
 
     program: Program
@@ -135,9 +137,13 @@ class Plan:
     inputs: Mapping[str, Region]
     outputs: Mapping[str, Region]
     keeps_inputs: bool = False
+    pushed: Place | None = None
 
     def events(self) -> Iterator[tuple[int, int, int]]:
-        """What a run does: (step, first row, end of rows) for each kernel call, in order."""
+        """What a run does: (step, first row, end of rows) for each kernel call, in order.
+
+        Step CALLER stands for the caller, who hands over a row of the pushed input.
+        """
         for segment in self.segments:
             yield from _Run(self, segment).events()
 
@@ -150,7 +156,7 @@ class _Run:
 
     def __init__(self, plan: Plan, segment: Segment) -> None:
         self.steps, self.segment = plan.steps, segment
-        self.done = dict.fromkeys(range(segment.first, segment.end), 0)
+        self.done = dict.fromkeys([CALLER, *range(segment.first, segment.end)], 0)
 
     def events(self) -> Iterator[tuple[int, int, int]]:
         sinks = self.segment.sinks
@@ -162,6 +168,11 @@ class _Run:
             yield from self._ask(k, self.steps[k].total_rows)
 
     def _ask(self, k: int, rows: int) -> Iterator[tuple[int, int, int]]:
+        if k == CALLER:
+            for y in range(self.done[k], rows):
+                yield k, y, y + 1
+            self.done[k] = max(rows, self.done[k])
+            return
         step = self.steps[k]
         while self.done[k] < rows:
             begin = self.done[k]

@@ -15,7 +15,7 @@ from mcucompile.plan.stores import build_network
 Scheduling = Literal["auto", "whole", "stream"]
 
 TOLERANCE = 1.05  # instructions that `balanced` may spend, of the fewest possible
-SLACK = (1.0, 1.02, 1.05)  # peaks that are tried, of the best: the placement may favour one
+SLACK = (1.0, 1.02, 1.05, 1.1, 1.2, 1.3)  # peaks that are tried: the placement may favour one
 TURNS: tuple[tuple[int, ...], ...] = ((4, 2), (2,), ())  # so may fewer rows at a time
 STEPS = 5  # of halving the distance between two peaks
 
@@ -28,22 +28,24 @@ class PlanOptions:
     for the smallest arena at no more than 5 % more instructions than the fewest.
     ram: bytes the arena may have, None for any number. keep_input: a run leaves the bytes of the
     model's inputs intact. schedule: `whole` runs each step in one call, `stream` row by row
-    wherever it saves bytes; `auto` leaves the choice to `optimize`.
+    wherever it saves bytes; `auto` leaves the choice to `optimize`. stream_input: the caller hands
+    the rows of the input over one by one, and only those that are still needed are kept.
     """
 
     optimize: Optimize = "balanced"
     ram: int | None = None
     keep_input: bool = False
     schedule: Scheduling = "auto"
+    stream_input: bool = False
 
 
 def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
     """The best plan for `program`. Deterministic.
 
     If none fits into options.ram, it is the smallest. Raises UnsupportedModelError MC105 if a model
-    output is a constant.
+    output is a constant, UsageError MC033 if the input cannot arrive in rows.
     """
-    net = build_network(program, options.keep_input)
+    net = build_network(program, options.keep_input, options.stream_input)
     segmenter = Segmenter(net, streams=options.schedule != "whole")
     best: tuple[tuple[float, ...], Schedule, Layout] | None = None
     for schedule in _schedules(segmenter, options):
@@ -67,7 +69,7 @@ def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[flo
 
 def _schedules(segmenter: Segmenter, options: PlanOptions) -> Iterator[Schedule]:
     """Schedules worth placing."""
-    fastest = segmenter.all_whole()
+    fastest = segmenter.fastest()
     if options.schedule == "whole":
         yield fastest
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from mcucompile.plan.price import instructions
@@ -17,6 +17,7 @@ from mcucompile.plan.simulate import ORDERS, stream, turn_call, turn_rows, whole
 from mcucompile.plan.stores import Network
 from mcucompile.plan.trace import Trace
 
+NEVER = 1 << 60  # a peak beyond any limit
 TURNS = (4, 2)  # rows at a time instead of one: fewer instructions
 
 
@@ -37,15 +38,21 @@ class Segmenter:
         self.count = len(net.tasks)
         self.streams = streams
         self.wholes = [whole(net, k) for k in range(self.count)]
+        if net.pushed is not None:  # the first segment must take the rows as they come
+            self.wholes[0] = replace(self.wholes[0], peak=NEVER)
         self.borders = [_alive_across(net, k) for k in range(self.count + 1)]
         self.known: dict[tuple[int, int, int, int], Trace] = {}
         self.beyond: dict[tuple[int, int, int, int], int] = {}  # peaks known to be no smaller
         self.prices = [instructions(t.whole) for t in net.tasks]
         self.sums: dict[int, list[float]] = {}  # turn: prices of the first steps, streamed
 
-    def all_whole(self) -> Schedule:
-        """Every step in one call: the fewest instructions."""
-        return self._schedule(self.wholes)
+    def fastest(self) -> Schedule:
+        """Every step in one call, unless the rows of the input arrive one by one."""
+        if self.net.pushed is None:
+            return self._schedule(self.wholes)
+        schedule = self.cheapest(NEVER - 1)
+        assert schedule is not None
+        return schedule
 
     def least_memory(self) -> Schedule:
         """The schedule with the smallest peak."""

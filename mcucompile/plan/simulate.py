@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mcucompile.plan.program import KernelCall, RowWindow
-from mcucompile.plan.stores import Network, Store, Task
+from mcucompile.plan.stores import INPUT, Network, Store, Task
 from mcucompile.plan.trace import Event, Owner, Recorder, TooMuchError, Trace
 
 ORDERS = 2  # in which operands are asked for: the one written in place first, or last
@@ -83,7 +83,7 @@ class _Stream:
         self.rows = {k: turn_rows(t, turn) for k, t in self.tasks.items()}
         self.scratch = {k: turn_call(t, turn).scratch for k, t in self.tasks.items()}
         self.feeds = {k: self._feeds(t) for k, t in self.tasks.items()}
-        self.done = dict.fromkeys(self.tasks, 0)
+        self.done = dict.fromkeys([*self.tasks, INPUT], 0)
         touched = {
             s.index: s for t in self.tasks.values() for s in (*t.reads, *t.writes) if s is not None
         }
@@ -147,11 +147,14 @@ class _Stream:
     def _feeds(self, task: Task) -> list[tuple[int, int, RowWindow | None, int]]:
         """(slot, producer, window, rows of the operand) that `task` asks for, in order."""
         order = asking_order(task, self.order)
-        slots = [s for s in order if task.producers[s] >= self.first]
-        return [
-            (s, task.producers[s], task.windows[s], self.tasks[task.producers[s]].rows)
-            for s in slots
-        ]
+        found = []
+        for slot in order:
+            producer, store = task.producers[slot], task.reads[slot]
+            if producer >= self.first:
+                found.append((slot, producer, task.windows[slot], self.tasks[producer].rows))
+            elif store is not None and store is self.net.pushed and self.first == 0:
+                found.append((slot, INPUT, task.windows[slot], store.rows))
+        return found
 
     def _taken(self, task: Task) -> RowWindow | None:
         """The window of `task`, if its result takes the place of its top row.
@@ -182,7 +185,21 @@ class _Stream:
     def _ask(self, step: int, rows: int) -> None:
         """Compute rows of `step` until there are at least `rows`."""
         while self.done[step] < rows:
-            self._turn(self.tasks[step])
+            if step == INPUT:
+                self._push()
+            else:
+                self._turn(self.tasks[step])
+
+    def _push(self) -> None:
+        """The caller brings the next row of the input."""
+        store = self.net.pushed
+        assert store is not None
+        y = self.done[INPUT]
+        self._bear(store, y + 1)
+        self._note_height(store)
+        self.events.append(Event(INPUT, y, y + 1))
+        self.record.step(Owner("scratch", INPUT), 0)
+        self.done[INPUT] = y + 1
 
     def _turn(self, task: Task) -> None:
         """Compute the next rows of `task`."""

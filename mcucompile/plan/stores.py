@@ -8,11 +8,11 @@ it, so that it can be kept whole or in a ring of a few rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mcucompile.errors import InternalError, UnsupportedModelError
+from mcucompile.errors import InternalError, UnsupportedModelError, UsageError
 from mcucompile.plan.program import KernelCall, Operand, Program, RowWindow, height
 
 INPUT = -1  # "step" that writes the model's inputs: the caller, before step 0
@@ -89,15 +89,39 @@ class Network:
     tasks: tuple[Task, ...]
     stores: tuple[Store, ...]
     store_of: dict[str, Store]  # by the name of a value that is no view
+    pushed: Store | None = None  # the input whose rows arrive one by one
 
 
-def build_network(program: Program, keep_input: bool = False) -> Network:
+def build_network(
+    program: Program, keep_input: bool = False, stream_input: bool = False
+) -> Network:
     """The stores and tasks of `program`.
 
     keep_input: the bytes of the model's inputs are never used for anything else.
-    Raises UnsupportedModelError MC105 if a model output is a constant.
+    stream_input: the rows of the only input arrive one by one when they are asked for.
+    Raises UnsupportedModelError MC105 if a model output is a constant; UsageError MC033 if the
+    input cannot arrive in rows.
     """
-    return _Builder(program, keep_input).build()
+    network = _Builder(program, keep_input).build()
+    return _with_pushed_input(network) if stream_input else network
+
+
+def _with_pushed_input(network: Network) -> Network:
+    """`network` with an input that exists only from the first step on, row by row."""
+    names = list(dict.fromkeys(map(network.program.root, network.program.inputs)))
+    store = network.store_of[names[0]]
+    reads = [r for r in store.reads if r.window is not None]
+    if len(names) > 1 or store.rows == 1 or len(reads) < len(store.reads) or store.keeps:
+        name = network.program.values[names[0]].onnx_name or names[0]
+        raise UsageError(
+            "MC033",
+            f"input '{name}'",
+            "cannot be taken row by row",
+            "that needs a single input, an image in NHWC layout, whose readers work row by row",
+            "leave --stream-input out, or add --input-layout nhwc for an image in NCHW layout",
+        )
+    store.first = 0
+    return replace(network, pushed=store)
 
 
 def stored_bytes(program: Program, name: str) -> int:

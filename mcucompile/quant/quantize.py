@@ -11,7 +11,7 @@ from mcucompile.errors import QuantizationError
 from mcucompile.ir import Graph, Op, QParams, QuantRule, Value
 from mcucompile.ir.types import QMAX, QMIN
 from mcucompile.ir.verify import verify
-from mcucompile.ops.unary import ScaleShift, Unary
+from mcucompile.ops.table import Table
 from mcucompile.quant.bounds import within_int32
 from mcucompile.quant.constants import range_qparams, strengthen_faint_channels
 from mcucompile.quant.numbers import accumulator_bound, requant
@@ -100,7 +100,7 @@ def _union(graph: Graph, group: list[Value], ranges: Mapping[str, Range]) -> Ran
 def _derived(graph: Graph, value: Value) -> Range | None:
     """The range of a function of one quantized number: it has 256 operands."""
     op = graph.producer(value)
-    if not isinstance(op, Unary | ScaleShift):
+    if not isinstance(op, Table):
         return None
     operand = graph.operands(op)[0]
     if operand.qparams is None:

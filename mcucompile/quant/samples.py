@@ -116,7 +116,9 @@ def from_model_int8(array: Array, port: Port, qparams: QParams) -> Array:
         return qparams.dequantize(array)
     if port.dtype == "uint8":
         return np.asarray(array.astype(np.int16) + 128, dtype=np.uint8)
-    return np.asarray(array, dtype=np.int8)
+    if port.dtype == "int8":
+        return np.asarray(array, dtype=np.int8)
+    return qparams.dequantize(array).astype(port.dtype)
 
 
 def _to_port_layout(array: Array, port: Port) -> Array:

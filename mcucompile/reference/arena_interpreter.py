@@ -15,7 +15,7 @@ import numpy as np
 
 from mcucompile.errors import InternalError
 from mcucompile.ir import Array, Graph
-from mcucompile.plan.plan import Place, Plan, Step, needed
+from mcucompile.plan.plan import CALLER, Place, Plan, Step, needed
 from mcucompile.reference.integer_interpreter import run_int_all
 
 
@@ -27,10 +27,14 @@ def run_plan(plan: Plan, graph: Graph, inputs: Sequence[Array], seed: int = 0) -
     the first call that reads something else than the reference has.
     """
     arena = _Arena(plan, graph, inputs, seed)
-    for name, region in plan.inputs.items():
+    for name, region in plan.inputs.items() if plan.pushed is None else ():
         arena.bytes[:, region.offset : region.end] = arena.expected(name)
     for k, begin, end in plan.events():
-        arena.call(k, plan.steps[k], begin, end)
+        if k == CALLER:
+            assert plan.pushed is not None
+            arena.store(plan.program.inputs[0], plan.pushed, range(begin, end))
+        else:
+            arena.call(k, plan.steps[k], begin, end)
     found = []
     for name in plan.program.outputs:
         region, value = plan.outputs[name], graph.value(name)
@@ -81,7 +85,7 @@ class _Arena:
         if not folds or last:
             for operand, place in zip(step.call.writes, step.writes, strict=True):
                 rows = range(operand.rows) if whole else range(begin, end)
-                self._store(operand.value, place, rows)
+                self.store(operand.value, place, rows)
 
     def _compare(self, name: str, place: Place, rows: range, where: str) -> None:
         expected = self.expected(name)
@@ -91,7 +95,8 @@ class _Arena:
             if not np.array_equal(have, want):
                 raise InternalError(f"plan: {where}: row {y} of '{name}' is not there")
 
-    def _store(self, name: str, place: Place, rows: range) -> None:
+    def store(self, name: str, place: Place, rows: range) -> None:
+        """Put rows of value `name` where they belong."""
         expected = self.expected(name)
         for y in rows:
             row = expected[:, y * place.row_bytes : (y + 1) * place.row_bytes]

@@ -12,6 +12,7 @@ from typing import Any
 
 from mcucompile import __version__
 from mcucompile.board import Board, Memory
+from mcucompile.cost.steps import estimated_cycles
 from mcucompile.cycles import cycle_model
 from mcucompile.emit.views import weight_bytes
 from mcucompile.emulate.code_size import FunctionSize
@@ -68,10 +69,12 @@ def build_report(
     profiled: Profiled | None = None,
     warnings: Sequence[str] = (),
     whole: Graph | None = None,
+    estimated: Sequence[int] | None = None,
 ) -> Report:
     """The report of the quantized `graph`, placed as `plan`, on `board`.
 
     Cycles are modelled from what is profiled. whole: the graph before channels were removed.
+    estimated: instructions of each step, without a profile.
     """
     measured = measured or Measured()
     sram = _sram(plan, board, measured)
@@ -81,6 +84,7 @@ def build_report(
         {
             **_step(graph, plan, ops[step.call.op], index),
             "code_bytes": _own_code(measured, index),
+            "instructions_estimated": None if estimated is None else estimated[index],
             **_execution(board, profiled, index),
         }
         for index, step in enumerate(plan.steps)
@@ -110,6 +114,7 @@ def build_report(
         "steps": steps,
         "buffers": _buffers(plan),
         "shared_code": _shared_code(measured),
+        **_estimate(board, estimated),
         **_total(board, profiled),
         "warnings": list(warnings),
     }
@@ -243,6 +248,16 @@ def _total(board: Board, profiled: Profiled | None) -> Report:
         "cycles_total": cycles,
         "cycles_error": model.error,
         "latency_ms": _milliseconds(board, cycles),
+    }
+
+
+def _estimate(board: Board, estimated: Sequence[int] | None) -> Report:
+    if estimated is None:
+        return dict.fromkeys(("instructions_estimated", "latency_ms_estimated"))
+    cycles = estimated_cycles(board, sum(estimated))
+    return {
+        "instructions_estimated": sum(estimated),
+        "latency_ms_estimated": _milliseconds(board, cycles),
     }
 
 

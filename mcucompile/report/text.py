@@ -141,13 +141,21 @@ def _region_lines(regions: Sequence[Report]) -> list[str]:
 
 def _time(report: Report) -> list[str]:
     if report["instructions_total"] is None:
-        return ["time       not measured (`mcucompile profile` counts instructions)"]
+        unknown = "time       not measured (`mcucompile profile` counts instructions)"
+        return [unknown, *_guess(report)]
     cycles, milliseconds = report["cycles_total"], report["latency_ms"]
     error = f"modelled, within {report['cycles_error']:.0%} of published times"
     return [
         f"time       {report['instructions_total']:,} instructions, counted",
         f"           {cycles:,} cycles, {milliseconds:.3g} ms, {error}",
     ]
+
+
+def _guess(report: Report) -> list[str]:
+    if report["instructions_estimated"] is None:
+        return []
+    count, milliseconds = report["instructions_estimated"], report["latency_ms_estimated"]
+    return [f"           estimate: {count:,} instructions, {milliseconds:.2g} ms"]
 
 
 def _of(used: int | None, available: int) -> str:

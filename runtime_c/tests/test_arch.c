@@ -28,6 +28,7 @@ static void known_values(void) {
     CHECK(mcuc_pack16(-2, 3), 0x0003FFFEu);
     CHECK(mcuc_even8(0x7F80FF01u), 0xFF800001u);
     CHECK(mcuc_odd8(0x7F80FF01u), 0x007FFFFFu);
+    CHECK(mcuc_odd8_swapped(0x7F80FF01u), 0xFFFF007Fu);
     CHECK(mcuc_pack_lo(0x11112222u, 0x33334444u), 0x44442222u);
     CHECK(mcuc_pack_hi(0x11112222u, 0x33334444u), 0x33331111u);
 
@@ -44,6 +45,8 @@ static void known_values(void) {
     CHECK(mcuc_even8_add(0x7FFF8000u, 0x00010080u), 0x80007F80u);
     CHECK(mcuc_odd8_add(0x7FFF8000u, 0x01008000u), 0x80007F80u);
     CHECK(mcuc_join8(-1, 2, -128, 127), 0x7F8002FFu);
+    CHECK(mcuc_usat8x2(0xFFFF0100u), 0x000000FFu);
+    CHECK(mcuc_usat8x2(0x00FE8000u), 0x00FE0000u);
     CHECK(mcuc_max8x4(0x7F80FF05u, 0x80000106u), 0x7F000106u);
     CHECK(mcuc_min8x4(0x7F80FF05u, 0x80000106u), 0x8080FF05u);
     CHECK(mcuc_clamp8x4(0x7F80FF05u, -10, 100), 0x64F6FF05u);
@@ -71,6 +74,10 @@ static void known_values(void) {
     CHECK(mcuc_mul_round_even(7, 0x40000000, 0), 2);
     CHECK(mcuc_mul_round_even(-7, 0x40000000, 0), -2);
 
+    /* No rounding: towards minus infinity. */
+    CHECK(mcuc_mul_floor(3, 0x40000000, 5), 5);
+    CHECK(mcuc_mul_floor(-3, 0x40000000, 5), 4);
+
     CHECK(mcuc_sat8(127), 127);
     CHECK(mcuc_sat8(128), 127);
     CHECK(mcuc_sat8(INT32_MAX), 127);
@@ -81,6 +88,9 @@ static void known_values(void) {
     CHECK(mcuc_clamp(-11, -10, 100), -10);
     CHECK(mcuc_clamp(101, -10, 100), 100);
     CHECK(mcuc_clamp(99, -10, 100), 99);
+    CHECK(mcuc_limit8(-50, -10, 100), -10);
+    CHECK(mcuc_limit8(120, -10, 100), 100);
+    CHECK(mcuc_limit8(-128, -128, 127), -128);
     CHECK(mcuc_clamp8(200, -128, 127), 127);
     CHECK(mcuc_clamp8(-200, -128, 127), -128);
     CHECK(mcuc_clamp8(-50, -10, 100), -10);
@@ -117,6 +127,9 @@ static void words_and_rows(void) {
     mcuc_store_pair(words, 0x11223344u, 0x55667788u);
     CHECK(words[0], 0x11223344u);
     CHECK(words[1], 0x55667788u);
+    uint32_t four[4];
+    CHECK(mcuc_store_four(four, 1, 2, 3, 4) - four, 4);
+    CHECK(four[0] + 10 * four[1] + 100 * four[2] + 1000 * four[3], 4321);
     CHECK(mcuc_is_aligned(&words[1]), 1);
     CHECK(mcuc_is_aligned((char *)&words[1] + 2), 0);
 
@@ -173,6 +186,7 @@ static void lanes_of(uint32_t a, uint32_t b) {
     CHECK(mcuc_hi16(a), s16(a, 1));
     CHECK(mcuc_even8(a), lanes(s8(a, 0), s8(a, 2)));
     CHECK(mcuc_odd8(a), lanes(s8(a, 1), s8(a, 3)));
+    CHECK(mcuc_odd8_swapped(a), lanes(s8(a, 3), s8(a, 1)));
     CHECK(mcuc_pack16((int32_t)s16(a, 0), (int32_t)s16(b, 1)), lanes(s16(a, 0), s16(b, 1)));
     CHECK(mcuc_pack_lo(a, b), lanes(s16(a, 0), s16(b, 0)));
     CHECK(mcuc_pack_hi(a, b), lanes(s16(a, 1), s16(b, 1)));
@@ -180,6 +194,7 @@ static void lanes_of(uint32_t a, uint32_t b) {
     CHECK(mcuc_sub16x2(a, b), lanes(s16(a, 0) - s16(b, 0), s16(a, 1) - s16(b, 1)));
     CHECK(mcuc_even8_add(a, b), lanes(s16(a, 0) + s8(b, 0), s16(a, 1) + s8(b, 2)));
     CHECK(mcuc_odd8_add(a, b), lanes(s16(a, 0) + s8(b, 1), s16(a, 1) + s8(b, 3)));
+    CHECK(mcuc_usat8x2(a), lanes(limit(s16(a, 0), 0, 255), limit(s16(a, 1), 0, 255)));
 }
 
 static void bytes_of(uint32_t a, uint32_t b, int32_t lo, int32_t hi) {
@@ -214,6 +229,7 @@ static void sums_of(uint32_t a, uint32_t b, int32_t acc) {
 static void rounding_of(int32_t x, int32_t m, int32_t zp, int32_t shift) {
     int64_t rounded = zp + floor_div((int64_t)x * m + 0x80000000LL, 0x100000000LL);
     CHECK(mcuc_mul_round(x, m, zp), rounded);
+    CHECK(mcuc_mul_floor(x, m, zp), zp + floor_div((int64_t)x * m, 0x100000000LL));
     CHECK(mcuc_requant(x, m, 0, zp, -128, 127), limit(rounded, -128, 127));
     CHECK(mcuc_requant(x, m, 0, zp, -50, 50), limit(rounded, -50, 50));
     CHECK(mcuc_sat8(x), limit(x, -128, 127));

@@ -10,24 +10,32 @@ import numpy as np
 from mcucompile.errors import QuantizationError
 from mcucompile.ir import Array, Graph
 from mcucompile.lower import lower
-from mcucompile.ops.conv import Conv2d
-from mcucompile.ops.pad import Pad
-from mcucompile.ops.pool import Pool2d
 from mcucompile.plan.program import Optimize, Target
-from tests.fuzz import elementwise, layers, moves, pools
+from tests.fuzz import elementwise, layers, moves, pairwise, pools, reductions
 from tests.fuzz.dice import Dice
 from tests.support.ckit import random_inputs
-from tests.support.kernelkit import Case, Rows
+from tests.support.kernelkit import Case
 
 FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "conv1x1": layers.conv1x1,
     "conv2d": layers.conv2d,
+    "conv_transpose": layers.conv_transpose,
     "depthwise": layers.depthwise,
     "dense": layers.dense,
     "add": elementwise.add,
     "mul": elementwise.mul,
     "table": elementwise.table,
     "softmax": elementwise.softmax,
+    "matmul": pairwise.matmul,
+    "factor": pairwise.factor,
+    "extremum": pairwise.extremum,
+    "where": pairwise.where,
+    "compare": pairwise.compare,
+    "reduce_sum": reductions.reduce_sum,
+    "reduce_extremum": reductions.reduce_extremum,
+    "reduce_steps": reductions.reduce_steps,
+    "arg_extremum": reductions.arg_extremum,
+    "normalize": reductions.normalize,
     "max_pool": pools.max_pool,
     "average_pool": pools.average_pool,
     "global_pool": pools.global_pool,
@@ -37,6 +45,7 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "slice": moves.slices,
     "tile": moves.tile,
     "gather": moves.gather,
+    "resize": moves.resize,
 }
 OPTIMIZE: tuple[Optimize, ...] = ("time", "balanced", "ram")
 TRIES = 100
@@ -47,7 +56,7 @@ def case(family: str, number: int) -> Case:
     dice = Dice((crc32(family.encode()), number))
     graph = _graph(FAMILIES[family], dice)
     wishes = {"optimize": dice.one_of(OPTIMIZE), "winograd": dice.one_of([None, True])}
-    return Case(f"{family} case {number}", graph, _inputs(dice, graph), wishes, _rows(graph))
+    return Case(f"{family} case {number}", graph, _inputs(dice, graph), wishes)
 
 
 def _graph(make: Callable[[Dice], Graph], dice: Dice) -> Graph:
@@ -72,14 +81,3 @@ def _inputs(dice: Dice, graph: Graph) -> tuple[Array, ...]:
         shapes = [graph.value(name).shape for name in graph.inputs]
         extreme = [dice.rng.choice(np.array(ends, np.int8), s) for s in shapes]
     return tuple(np.concatenate(pair) for pair in zip(extreme, usual, strict=True))
-
-
-def _rows(graph: Graph) -> Rows | None:
-    """Which input rows an output row reads; None where that is no band."""
-    (op,) = graph.ops()
-    if isinstance(op, Pad) and op.mode == "constant" and len(op.pads) == 4:
-        return Rows(top=op.pads[1][0])
-    if not isinstance(op, Conv2d | Pool2d):
-        return None
-    height = graph.value("w").shape[1] if isinstance(op, Conv2d) else op.kernel[0]
-    return Rows(op.strides[0], op.pads[0], (height - 1) * op.dilations[0] + 1)

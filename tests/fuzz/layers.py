@@ -9,6 +9,7 @@ import numpy as np
 
 from mcucompile.ir import Array, Graph, QParams, Shape, Value
 from mcucompile.ops.conv import Conv2d
+from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
 from mcucompile.quant.numbers import INT32_LIMIT, accumulator_bound
 from tests.fuzz.dice import Dice
@@ -108,6 +109,27 @@ def depthwise(dice: Dice) -> Graph:
     return _layer(dice, op, (1, *image), (channels, kh, kw, 1))
 
 
+def conv_transpose(dice: Dice) -> Graph:
+    """Windows as large as the stride, or twice as large, are likely."""
+    sh, sw = dice.one_of([(2, 2), (2, 2), (1, 2), (dice.number(1, 3), dice.number(1, 3))])
+    kh, kw = dice.one_of(
+        [(sh, sw), (2 * sh, 2 * sw), (3, 3), (dice.number(1, 5), dice.number(1, 5))]
+    )
+    groups = dice.one_of([1, 1, 1, 2, 4])
+    depth, each = dice.size(12), dice.number(1, 8)
+    top, left, bottom, right = dice.numbers(4, -1, 2)
+    op = ConvTranspose2d(
+        "conv",
+        ORIGIN,
+        (sh, sw),
+        dice.one_of([(0, 0, 0, 0), (1, 1, 1, 1), (top, left, bottom, right)]),
+        dice.one_of([(1, 1), (1, 1), (dice.number(1, 3), dice.number(1, 3))]),
+        groups,
+    )
+    image = (dice.number(1, 6), dice.number(1, 8), depth * groups)
+    return _layer(dice, op, (1, *image), (each * groups, kh, kw, depth))
+
+
 def _pads(dice: Dice, reach_h: int, reach_w: int) -> tuple[int, int, int, int]:
     """Padding for a window: none, one that keeps the size, that of TensorFlow, or any."""
     kind = dice.number(0, 4)
@@ -122,7 +144,7 @@ def _pads(dice: Dice, reach_h: int, reach_w: int) -> tuple[int, int, int, int]:
     return (top, left, bottom, right)
 
 
-def _layer(dice: Dice, op: Conv2d | Dense, shape: Shape, weights: Shape) -> Graph:
+def _layer(dice: Dice, op: Conv2d | ConvTranspose2d | Dense, shape: Shape, weights: Shape) -> Graph:
     """`op` alone, with random numbers; half of them such that it may use the fastest kernels.
 
     Raises ValueError if the shapes do not go together or make more than MOST_MACS.
@@ -215,6 +237,9 @@ def worst_input(dice: Dice, graph: Graph) -> Array:
     window = np.where(w.data[c].astype(int) * sign > 0, 127, -128).astype(np.int8)
     if isinstance(op, Dense):
         return np.broadcast_to(window, x.shape).copy()
+    if isinstance(op, ConvTranspose2d):  # its windows are parts of this one
+        image = np.broadcast_to(window.mean(axis=(0, 1)), (*x.shape[:3], window.shape[-1]))
+        return np.tile(np.where(image > 0, 127, -128), op.groups).astype(np.int8)
     assert isinstance(op, Conv2d)
     data = dice.rng.choice(np.array([-128, 127], np.int8), x.shape)
     depth, each = w.shape[3], w.shape[0] // op.groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +14,18 @@ from mcucompile.frontend.import_graph import import_model
 from mcucompile.ir import Array, Graph, QParams, Value
 from mcucompile.lower import lower
 from mcucompile.ops.conv import Conv2d
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from mcucompile.reference.integer_interpreter import run_int
-from tests.support.ckit import check_graphs
+from tests.support.ckit import check_graphs, random_inputs
+from tests.support.kernelkit import Case, KernelProgram
 from tests.support.layers import (
     assert_same_as_onnxruntime,
     kernel_call,
     layer_graph,
     with_bias,
 )
+from tests.support.machines import HOST
 from tests.support.models import model_of
 
 CONV1X1, CONV2D, DENSE = "mcuc_conv1x1_s8", "mcuc_conv2d_s8", "mcuc_dense_s8"
@@ -94,6 +97,33 @@ def test_pointwise_tails() -> None:
         conv((1, widths[i % 6], depth), couts[i % 4], (1, 1), i) for i, depth in enumerate(depths)
     ]
     check_graphs(graphs)
+
+
+def test_small_tiles_where_memory_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    graphs = [
+        conv((2, 7, 300), 6, (1, 1)),
+        conv((1, 4, 601), 5, (1, 1)),
+        conv((9, 13, 32), 6, (3, 3), strides=(2, 2)),
+        conv((7, 11, 70), 5, (3, 3), dilations=(1, 2)),
+    ]
+    cases = []
+    for graph in graphs:
+        small, large = (lower(graph, Target(optimize=o)).calls[0] for o in ("ram", "balanced"))
+        assert (small.params["small"], large.params["small"]) == (1, 0)
+        assert 2 * small.scratch == large.scratch
+        inputs = tuple(random_inputs(graph, 2, rng))
+        cases.append(Case("", graph, inputs, {"optimize": "ram"}))
+    KernelProgram(HOST, tmp_path).check(cases)
+
+
+def test_three_pixels_are_read_before_the_first_is_written(tmp_path: Path) -> None:
+    """They are two tiles; the planner may put the result over the input."""
+    graphs = [conv((1, width, 3), 11, (1, 1)) for width in (3, 7, 4, 6)]
+    rng = np.random.default_rng(6)
+    cases = [Case("", g, tuple(random_inputs(g, 2, rng))) for g in graphs]
+    assert all(kernel_call(g).tile == (12, 44) for g in graphs)
+    KernelProgram(HOST, tmp_path).check(cases)
 
 
 def test_edges_of_the_image() -> None:

@@ -15,7 +15,7 @@ from mcucompile.emulate.build import build_firmware
 from mcucompile.ir import Graph, QParams
 from mcucompile.lower import lower
 from mcucompile.ops.conv import Conv2d
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from mcucompile.reference.integer_interpreter import run_int
 from tests.ops.test_conv import conv

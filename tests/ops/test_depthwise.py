@@ -8,7 +8,7 @@ import pytest
 from mcucompile.ir import Graph
 from mcucompile.lower import lower
 from mcucompile.ops.conv import Conv2d
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from tests.support.ckit import check_graphs
 from tests.support.layers import kernel_call, layer_graph
@@ -123,13 +123,22 @@ def test_kernel(
 
 
 @pytest.mark.parametrize(
-    ("kernel", "strides", "shares"),
-    [((3, 3), (1, 1), True), ((2, 2), (1, 1), True), ((3, 3), (2, 2), False)],
+    ("kernel", "strides", "pads", "shares"),
+    [
+        ((3, 3), (1, 1), same(3), True),
+        ((2, 2), (1, 1), same(2), True),
+        ((3, 3), (2, 2), same(3), True),
+        ((3, 3), (1, 1), (0, 0, 0, 0), True),
+        ((3, 3), (1, 1), (0, 2, 0, 1), False),
+    ],
 )
-def test_runs_in_place_where_the_shape_stays(
-    kernel: tuple[int, int], strides: tuple[int, int], shares: bool
+def test_runs_in_place_unless_rows_grow(
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    shares: bool,
 ) -> None:
-    graph = depthwise((6, 5, 8), kernel, strides=strides, pads=same(kernel[0]))
+    graph = depthwise((6, 5, 8), kernel, strides=strides, pads=pads)
     (step,) = make_plan(lower(graph, Target())).steps
     (read,) = step.reads
     assert read is not None

@@ -9,6 +9,7 @@ from mcucompile.frontend.import_graph import import_model
 from mcucompile.ir import Graph, QParams, Shape, Value
 from mcucompile.ops.concat import Concat
 from mcucompile.ops.pad import Pad
+from mcucompile.ops.slice import Slice
 from mcucompile.passes import FLOAT_PASSES, run_passes
 from tests.support.ckit import check_graphs
 from tests.support.graphs import op_graph
@@ -49,8 +50,10 @@ def pad_cases() -> list[Graph]:
         ((1, 3, 4, 2), ((0, 0), (0, 0), (0, 1), (1, 0))),
         ((1, 6, 3), ((0, 0), (1, 2), (0, 0))),
         ((1, 6), ((0, 0), (4, 1))),
+        ((1, 2, 3, 4, 2), ((0, 0), (0, 0), (2, 1), (0, 0), (0, 0))),
+        ((1, 2, 3, 4, 2), ((0, 0), (0, 0), (0, 0), (0, 0), (1, 1))),
     ]
-    kinds = [(0.0, "constant"), (1e9, "constant"), (-3.0, "edge"), (0.0, "reflect")]
+    kinds = [(0.0, "constant"), (1e9, "constant"), (-3.0, "edge"), (0.0, "reflect"), (0.0, "wrap")]
     return [
         op_graph(Pad("pad", (), pads, value, mode), [_input("x", shape)], Q)
         for shape, pads in cases
@@ -66,7 +69,6 @@ def test_import_of_concat() -> None:
     for axis in (1, 2, -1):
         check_node("Concat", {"a": (1, 3, 4), "b": (1, 3, 4)}, axis=axis)
     check_node("Concat", {"a": (1, 3, 4)}, {"c": np.ones((1, 3, 2))}, axis=2)
-    check_refused("along the batch axis", "Concat", {"a": (1, 3), "b": (1, 3)}, axis=0)
     check_refused("differ beside axis", "Concat", {"a": (1, 3, 2), "b": (1, 3, 3)}, axis=1)
 
 
@@ -81,11 +83,23 @@ def test_import_of_pad() -> None:
     check_node("Pad", {"x": (1, 3)}, opset=10, pads=[0, 1, 0, 2], value=-2.0)
 
 
+def test_pads_that_wrap_crop_or_are_many() -> None:
+    wrap = {"pads": np.array([0, 1, 7, 0, 0, 2])}
+    check_node("Pad", {"x": (1, 4, 3)}, wrap, opset=19, mode="wrap")
+    for mode in ("constant", "edge", "reflect"):
+        crop = {"pads": np.array([0, -1, 2, 0, 1, -2])}
+        check_node("Pad", {"x": (1, 4, 6)}, crop, mode=mode)
+        cube = {"pads": np.array([0, 0, 1, 2, 0, 0, 0, 1, 0, 1])}
+        check_node("Pad", {"x": (1, 2, 3, 4, 5)}, cube, mode=mode)
+    (part,) = check_node("Pad", {"x": (1, 4)}, {"pads": np.array([0, -1, 0, 0])}).ops_of(Slice)
+    assert part.parts == (None, range(1, 4))
+
+
 def test_pads_that_are_refused() -> None:
     x: dict[str, Shape] = {"x": (1, 2, 3)}
-    check_refused("mode 'wrap'", "Pad", x, {"pads": np.array([0] * 6)}, opset=19, mode="wrap")
-    check_refused("negative", "Pad", x, {"pads": np.array([0, 0, -1, 0, 0, 0])})
+    check_refused("mode 'other'", "Pad", x, {"pads": np.array([0] * 6)}, opset=19, mode="other")
     check_refused("batch axis", "Pad", x, {"pads": np.array([1, 0, 0, 0, 0, 0])})
+    check_refused("no elements", "Pad", x, {"pads": np.array([0, 0, -1, 0, 0, -2])})
     reflect = {"pads": np.array([0, 0, 3, 0, 0, 0])}
     check_refused("more than there is", "Pad", x, reflect, mode="reflect")
 

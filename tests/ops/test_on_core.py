@@ -12,12 +12,18 @@ from mcucompile.emit import EmitOptions, emit
 from mcucompile.emulate import qemu
 from mcucompile.emulate.build import build_firmware
 from mcucompile.lower import lower
-from mcucompile.plan.place import make_plan
+from mcucompile.plan.planner import make_plan
 from mcucompile.reference.integer_interpreter import run_int
+from tests.ops.test_conv_transpose import conv_transpose_cases
 from tests.ops.test_elementwise import add_cases, mul_cases
+from tests.ops.test_matmul import matmul_cases
 from tests.ops.test_moves import concat_cases, pad_cases
+from tests.ops.test_normalize import normalize_cases
+from tests.ops.test_pairwise import compare_cases, factor_cases, select_cases
 from tests.ops.test_parts import gather_cases, slice_cases, tile_cases
 from tests.ops.test_pool import average_cases, global_cases, max_cases
+from tests.ops.test_reduce import reduce_cases
+from tests.ops.test_resize import resize_cases
 from tests.ops.test_shapes import transpose_cases
 from tests.ops.test_softmax import softmax_cases
 from tests.ops.test_unary import table_cases
@@ -27,8 +33,12 @@ from tests.support.tools import needs_qemu
 
 CASES = {
     "elementwise": [add_cases, mul_cases, table_cases, softmax_cases],
+    "pairs": [matmul_cases, factor_cases, select_cases, compare_cases],
+    "reductions": [reduce_cases, normalize_cases],
     "pools": [max_cases, average_cases, global_cases],
     "moves": [concat_cases, pad_cases, transpose_cases, slice_cases, tile_cases, gather_cases],
+    "resize": [resize_cases],
+    "conv_transpose": [conv_transpose_cases],
 }
 
 

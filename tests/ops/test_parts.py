@@ -109,6 +109,8 @@ def test_import_of_split() -> None:
 
 def test_import_of_tile_and_expand() -> None:
     check_node("Tile", X, _ints(repeats=[1, 1, 2, 3]))
+    twice = check_node("Tile", {"x": (1, 2, 3, 2, 2)}, _ints(repeats=[1, 2, 2, 2, 2]))
+    assert [op.kind for op in twice.ops()] == ["Tile", "Tile"]
     check_node("Expand", {"x": (1, 5, 1, 4)}, _ints(shape=[1, 1, 6, 4]))
     check_node("Expand", {"x": (1, 4)}, _ints(shape=[1, 5, 3, 4]))
     check_node("Expand", X, _ints(shape=[1]))

@@ -55,6 +55,19 @@ def average_cases() -> list[Graph]:
     return graphs
 
 
+def mean_cases() -> list[Graph]:
+    """Windows of 2^k and of other sizes, by words, at the scale of the input and at others."""
+    graphs = []
+    for zero, other in [(9, 9), (-4, -4), (-4, 9)]:
+        for kernel in [(2, 2), (1, 2), (4, 2), (3, 2), (8, 16)]:
+            for channels in (4, 28):
+                x = _value("x", (1, 9, 17, channels), QParams((0.05,), zero))
+                for step in (0.05, 0.1, 0.037):
+                    op = AveragePool(*NAME, kernel, kernel)
+                    graphs.append(op_graph(op, [x], QParams((step,), other)))
+    return graphs
+
+
 def global_cases() -> list[Graph]:
     graphs = []
     for shape in [(1, 3, 3, 8), (1, 20, 20, 4), (1, 5, 3, 3), (1, 1, 1, 5)]:
@@ -65,7 +78,7 @@ def global_cases() -> list[Graph]:
     return graphs
 
 
-@pytest.mark.parametrize("cases", [max_cases, average_cases, global_cases])
+@pytest.mark.parametrize("cases", [max_cases, average_cases, mean_cases, global_cases])
 def test_c_code(cases: Callable[[], list[Graph]]) -> None:
     check_graphs(cases())
 
@@ -152,20 +165,6 @@ def test_a_window_of_the_whole_image_is_a_global_pool() -> None:
 def test_import_of_global_pools(op_type: str) -> None:
     check_node(op_type, {"x": (1, 3, 4, 6)})
     check_node(op_type, {"x": (1, 3, 7)})
-
-
-@pytest.mark.parametrize("op_type", ["ReduceMean", "ReduceMax"])
-@pytest.mark.parametrize("keepdims", [0, 1])
-@pytest.mark.parametrize("axes", [[2, 3], [1, 2], [1], [3], [-1, 1], [1, 2, 3]])
-def test_import_of_reductions(op_type: str, keepdims: int, axes: list[int]) -> None:
-    check_node(op_type, {"x": (1, 3, 4, 6)}, keepdims=keepdims, axes=axes)
-
-
-def test_import_of_reductions_with_axes_as_input() -> None:
-    check_node("ReduceMean", {"x": (1, 5, 6)}, {"axes": np.array([2])}, opset=18)
-    check_node("ReduceMean", {"x": (1, 5, 6)}, opset=18)
-    check_node("ReduceMean", {"x": (1, 5, 6)}, opset=18, noop_with_empty_axes=1)
-    check_refused("reduces the batch", "ReduceMean", {"x": (1, 5, 6)}, axes=[0, 1])
 
 
 def test_windows_that_cannot_be() -> None:

@@ -12,7 +12,7 @@ from mcucompile.plan.program import Target
 from mcucompile.quant.softmax import softmax_rule
 from tests.support.ckit import check_graphs
 from tests.support.graphs import op_graph
-from tests.support.nodes import check_node, check_refused
+from tests.support.nodes import check_node
 
 RESULT = QParams((1 / 256,), -128)
 
@@ -61,7 +61,8 @@ def test_import() -> None:
         check_node("Softmax", {"x": (1, 3, 4)}, axis=axis)
     check_node("Softmax", {"x": (1, 5)}, opset=11)
     check_node("Softmax", {"x": (1, 5, 1)}, opset=11)
-    check_refused("before opset 13", "Softmax", {"x": (1, 3, 4)}, opset=11)
+    check_node("Softmax", {"x": (1, 3, 4)}, opset=11)
+    check_node("Softmax", {"x": (1, 3, 4, 2)}, opset=11, axis=2)
 
 
 def test_a_result_scale_beyond_32_bits_is_refused() -> None:

@@ -10,7 +10,8 @@ operand that allows it, and row by row on rings.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +23,21 @@ import numpy as np
 from mcucompile import resources
 from mcucompile.ir import Array, Graph
 from mcucompile.lower import lower
-from mcucompile.plan.program import Const, KernelCall
+from mcucompile.plan.program import Const, KernelCall, RowWindow, height
 from mcucompile.reference.integer_interpreter import run_int
 from tests.support.machines import PROGRAM_DIR, Machine
 
 # The kinds of program/kernels.c.
-WHOLE, BANDS, IN_PLACE, RING = range(4)
-KINDS = ("in one call", "in bands of {} rows", "in place of operand {}", "row by row in a ring")
+WHOLE, BANDS, IN_PLACE, RING, FOLDS, BELOW, TOP = range(7)
+KINDS = (
+    "in one call",
+    "in bands of {} rows",
+    "in place of operand {}",
+    "row by row in a ring",
+    "folding {} rows per call",
+    "{} bytes below operand 0",
+    "in place of the first row of its window",
+)
 
 _KERNEL = """\
 /* As the generated models have it. */
@@ -67,8 +76,8 @@ class Case:
     """A graph of one operator with samples for its inputs: int8 arrays (N, ...).
 
     name: for people. wishes: fields of the target that decide which kernel is chosen. rows: which
-    rows of operand 0 the operator reads, if it works row by row; its kernel is called so unless it
-    sees other rows.
+    rows of operand 0 the operator reads, if it works row by row; None if the call's own window is
+    to be trusted. The kernel is called so unless it sees other rows.
     """
 
     name: str
@@ -111,12 +120,12 @@ class KernelProgram:
 
     def check(self, cases: Sequence[Case]) -> None:
         """Assert that the kernel of each case gives the integer reference's bytes, in every way."""
-        calls = [self._lower(case) for case in cases]
-        self._build(calls)
-        stream = bytearray(_numbers(len(cases)))
+        calls = [(case, call) for case in cases for call in self._lower(case)]
+        self._build([call for _, call in calls])
+        stream = bytearray(_numbers(len(calls)))
         results: list[_Result] = []
         numbers = {kernel: i for i, kernel in enumerate(self._kernels)}
-        for case, call in zip(cases, calls, strict=True):
+        for case, call in calls:
             ways = _ways(case, call)
             stream += _numbers(numbers[call.kernel]) + _record(case, call, ways)
             results += [
@@ -128,9 +137,15 @@ class KernelProgram:
         said = self._machine.run(self._root)
         _compare(results, (self._root / "out.bin").read_bytes(), said, self._machine.name)
 
-    def _lower(self, case: Case) -> KernelCall:
+    def _lower(self, case: Case) -> list[KernelCall]:
+        """The call of the case's operator, and those that compute the same by rows."""
         (call,) = lower(case.graph, replace(self._machine.target, **case.wishes)).calls
-        return call
+        calls = [call] if call.folding is None else [call, call.folding]
+        rows = height(case.graph.value(call.writes[0].value).shape)
+        if any(call.windows) and rows > call.writes[0].rows:
+            with suppress(ValueError):
+                calls.append(call.split(rows))
+        return calls
 
     def _build(self, calls: Sequence[KernelCall]) -> None:
         """Build the program again if a kernel is missing in it."""
@@ -159,21 +174,51 @@ def _kernel_text(call: KernelCall) -> str:
 
 def _ways(case: Case, call: KernelCall) -> list[tuple[int, int]]:
     """The kinds of calls of a case, each with its argument."""
+    rows, some = call.writes[0].rows, crc32(case.name.encode())
+    if call.folds:
+        rows = call.reads[0].rows
+        return [(FOLDS, rows), (FOLDS, 1 + some % rows)]
     ways = [(WHOLE, 0)]
-    rows = call.writes[0].rows
     if rows > 1:
-        ways.append((BANDS, 1 + crc32(case.name.encode()) % (rows - 1)))
+        ways.append((BANDS, 1 + some % (rows - 1)))
     for slot, _ in call.in_place:
         if call.reads[slot].value in case.graph.inputs and _same_as(call)[slot] < 0:
             ways.append((IN_PLACE, slot))
-    if case.rows is not None and rows > 1 and _sees_rows_of_images(case, call):
+    operands = (call.reads[0], call.writes[0])
+    sees_rows = all(o.rows == height(case.graph.value(o.value).shape) for o in operands)
+    if operands[0].value in case.graph.inputs and len(set(call.reads)) == len(call.reads):
+        ways += [(BELOW, lead) for lead in _leads(call)]
+    window = _window(case, call)
+    if window is not None and rows > 1 and sees_rows:
         ways.append((RING, 0))
+        fits = operands[0].row_bytes >= operands[1].row_bytes
+        if call.takes_top and fits and operands[0].rows >= window.size:
+            ways.append((TOP, 0))
     return ways
 
 
-def _sees_rows_of_images(case: Case, call: KernelCall) -> bool:
-    operands = (call.reads[0], call.writes[0])
-    return all(o.rows == case.graph.value(o.value).shape[1] for o in operands)
+def _leads(call: KernelCall) -> Iterator[int]:
+    """How few bytes below operand 0 the result may begin, by the order that the kernel promises."""
+    x, y, window = call.reads[0], call.writes[0], call.window(0)
+    if call.tile is not None and x.rows == y.rows == 1:
+        taken, given = call.tile
+        tiles = -(-x.size // taken)
+        yield _aligned(max((t * (given - taken) for t in range(1, tiles)), default=0))
+    elif call.band and window is not None and len(call.writes) == 1:
+        ends = [(min(b + call.band, y.rows), b) for b in range(0, y.rows, call.band)]
+        yield _aligned(
+            max(e * y.row_bytes - window.begin(b, x.rows) * x.row_bytes for e, b in ends)
+        )
+
+
+def _aligned(size: int) -> int:
+    return max(0, size + -size % 4)
+
+
+def _window(case: Case, call: KernelCall) -> RowWindow | None:
+    """The rows of operand 0 that a row of the result is computed from."""
+    rows = case.rows
+    return RowWindow(rows.reach, rows.stride, rows.top) if rows else call.window(0)
 
 
 def _same_as(call: KernelCall) -> list[int]:
@@ -198,9 +243,9 @@ def _record(case: Case, call: KernelCall, ways: Sequence[tuple[int, int]]) -> by
     for operand in call.writes:
         record += _numbers(operand.rows, operand.row_bytes)
     record += _numbers(call.scratch, len(ways), *(n for way in ways for n in way))
-    rows = case.rows or Rows()
-    held = min(rows.reach, call.reads[0].rows)
-    record += _numbers(held, rows.stride, rows.top, rows.reach)
+    window = _window(case, call) or RowWindow()
+    held = min(window.size, call.reads[0].rows)
+    record += _numbers(held, window.stride, window.divide, window.top, window.size)
     arrays = dict(zip(case.graph.inputs, case.inputs, strict=True))
     samples = len(case.inputs[0])
     record += _numbers(samples)

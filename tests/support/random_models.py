@@ -45,6 +45,8 @@ class RandomModel:
             self.split,
             self.tile,
             self.gather,
+            self.resize,
+            self.conv_transpose,
             *[self.pool] * 2,
             self.global_pool,
             self.transpose,
@@ -83,6 +85,25 @@ class RandomModel:
             operands.append(self._weight(cout))
         attrs = {"pads": pads, "strides": strides, "group": group}
         self._add("Conv", operands, (1, cout, *image), **attrs)
+
+    def conv_transpose(self, x: Tensor) -> None:
+        name, shape = x
+        if len(shape) != 4 or max(shape[2:]) > 8:
+            return
+        cout, kernel = self.pick.choice([1, 2, 4]), [self.pick.choice([2, 3]) for _ in range(2)]
+        operands = [name, self._weight(shape[1], cout, *kernel), self._weight(cout)]
+        image = [2 * (d - 1) + k for d, k in zip(shape[2:], kernel, strict=True)]
+        self._add("ConvTranspose", operands, (1, cout, *image), strides=[2, 2])
+
+    def resize(self, x: Tensor) -> None:
+        name, shape = x
+        if len(shape) != 4 or max(shape[2:]) > 8:
+            return
+        scales = [1, 1, self.pick.choice([1, 2, 3]), self.pick.choice([1, 2])]
+        resized = tuple(d * n for d, n in zip(shape, scales, strict=True))
+        kind = {"mode": self.pick.choice(["nearest", "linear"])}
+        operands = [name, "", self._number(np.array(scales, dtype=np.float64))]
+        self._add("Resize", operands, resized, **kind)
 
     def unary(self, x: Tensor) -> None:
         kind = self.pick.choice(["Relu", "Relu", "Clip", "Sigmoid", "Neg", "Identity"])

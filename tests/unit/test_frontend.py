@@ -15,6 +15,7 @@ from mcucompile.frontend.layout import set_input_layout
 from mcucompile.frontend.names import c_identifier, unique
 from mcucompile.frontend.onnx_model import load_model
 from mcucompile.ir.verify import verify
+from mcucompile.passes import run_passes
 from mcucompile.reference.float_interpreter import run_float
 from mcucompile.reference.onnx_session import OnnxSession
 from tests.support import zoo
@@ -116,15 +117,17 @@ def test_external_data_missing(tmp_path: Path) -> None:
         load_model(tmp_path / "model.onnx")
 
 
-def test_external_data_outside_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("location", ["../weights.bin", "{0}/weights.bin", "link.bin"])
+def test_external_data_outside_the_folder(location: str, tmp_path: Path) -> None:
     folder = tmp_path / "inner"
     folder.mkdir()
     onnx.save(external_model(), folder / "model.onnx")
     (folder / "weights.bin").rename(tmp_path / "weights.bin")
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
     model = onnx.load(folder / "model.onnx", load_external_data=False)
     for entry in model.graph.initializer[0].external_data:
         if entry.key == "location":
-            entry.value = "../weights.bin"
+            entry.value = location.format(tmp_path)
     with pytest.raises(UnsupportedModelError, match=r"MC102.*\n  why: its external data"):
         load_model(save(model, folder / "model.onnx"))
 
@@ -194,12 +197,23 @@ def test_integer_input_is_refused() -> None:
         import_model(model)
 
 
-def test_constant_output_is_refused() -> None:
-    model = dynamic_model((1, 4))
-    model.graph.output.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, (2,)))
-    model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "c"))
-    with pytest.raises(UnsupportedModelError, match=r"MC105: output 'c' .*\n.* not depend on any"):
-        import_model(model)
+def constant_output_model(*outputs: str) -> onnx.ModelProto:
+    constant = {"c": np.array([[1.0, 2.0, 3.0]])}
+    shapes = dict.fromkeys(outputs)
+    return model_of([node("Add", ["x", "x"], ["y"])], {"x": (1, 4)}, shapes, constant)
+
+
+def test_constant_output() -> None:
+    graph = import_model(constant_output_model("c", "y"))
+    c, y = run_float(graph, [np.ones((2, 4))])
+    np.testing.assert_array_equal(c, [[1.0, 2.0, 3.0]] * 2)
+    np.testing.assert_array_equal(y, np.full((2, 4), 2.0))
+    assert [op.kind for op in run_passes(graph).ops()] == ["Formula", "Constant"]
+
+
+def test_nothing_but_constant_outputs_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"MC105: output 'c' .*\n.* no output depends"):
+        import_model(constant_output_model("c"))
 
 
 # -- names ------------------------------------------------------------------------------------
@@ -264,6 +278,44 @@ def test_shape_arithmetic_is_folded() -> None:
     assert_same_numbers(model)
 
 
+def test_shape_arithmetic_with_given_dimensions() -> None:
+    """Positions and masks of a sequence whose length the command line says."""
+    model = model_of(
+        [
+            node("Shape", ["x"], ["s"]),
+            node("Size", ["x"], ["size"]),
+            node("Gather", ["s", "one"], ["time"]),
+            node("Range", ["zero", "time", "one"], ["positions"]),
+            node("Cast", ["positions"], ["p"], to=TensorProto.FLOAT),
+            node("Unsqueeze", ["p", "last"], ["column"]),
+            node("Add", ["x", "column"], ["a"]),
+            node("ConstantOfShape", ["s"], ["zeros"]),
+            node("Concat", ["a", "zeros"], ["b"], axis=2),
+            node("Div", ["size", "time"], ["width"]),
+            node("Mul", ["width", "two"], ["double"]),
+            node("Unsqueeze", ["double", "last"], ["d"]),
+            node("Concat", ["minus", "d"], ["wish"], axis=0),
+            node("Reshape", ["b", "wish"], ["c"]),
+            node("Unsqueeze", ["c", "first"], ["y"]),
+        ],
+        {"x": ("N", "T", 4)},  # type: ignore[dict-item]
+        {"y": None},  # type: ignore[dict-item]
+        {
+            "zero": np.array(0),
+            "one": np.array(1),
+            "two": np.array(2),
+            "last": np.array([-1]),
+            "first": np.array([0]),
+            "minus": np.array([-1]),
+        },
+    )
+    graph = import_model(model, dims={"T": 5})
+    assert graph.output_ports[0].shape == (1, 5, 8)
+    x = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
+    (want,) = OnnxSession(model).run([x])
+    np.testing.assert_allclose(run_float(graph, [x])[0].reshape(want.shape), want, rtol=1e-6)
+
+
 def test_old_opset_attributes_are_folded() -> None:
     """Unsqueeze before opset 13 has its axes as attribute."""
     model = model_of(
@@ -315,6 +367,67 @@ def test_half_precision_constants_become_float32() -> None:
     assert import_model(model).value("w").dtype == "float32"
 
 
+# -- nodes that stand for others ----------------------------------------------------------------
+
+
+def if_node(condition: str, x: str, y: str, factor: float) -> onnx.NodeProto:
+    """y = factor * x if `condition`, else x / factor; its tensors are always called the same."""
+    result = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+    constant = numpy_helper.from_array(np.array([factor], np.float32), "factor")
+    branches = {
+        name: helper.make_graph(
+            [node(op, [x, "factor"], ["inner"])], name, [], [result], [constant]
+        )
+        for name, op in [("then_branch", "Mul"), ("else_branch", "Div")]
+    }
+    return node("If", [condition], [y], f"if_{y}", **branches)
+
+
+def test_branches_that_are_known() -> None:
+    """`if x.shape[1] > 3`, as PyTorch's tracer leaves it."""
+    model = model_of(
+        [
+            node("Shape", ["x"], ["shape"]),
+            node("Gather", ["shape", "one"], ["channels"]),
+            node("Greater", ["channels", "three"], ["yes"]),
+            node("Not", ["yes"], ["no"]),
+            if_node("yes", "x", "a", 3.0),
+            if_node("no", "a", "y", 5.0),
+        ],
+        {"x": (1, 4)},
+        {"y": (1, 4)},
+        {"one": np.array(1), "three": np.array(3)},
+    )
+    assert_same_numbers(model)
+    assert [op.origin for op in import_model(model).ops()] == [("if_a",), ("if_y",)]
+
+
+def test_branch_that_is_not_known() -> None:
+    model = model_of([if_node("c", "x", "y", 3.0)], {"x": (1, 4), "c": (1,)}, {"y": (1, 4)}, {})
+    with pytest.raises(UnsupportedModelError, match=r"MC101: node 'if_y' \(If\)"):
+        import_model(model)
+
+
+def test_operators_that_onnx_defines_by_functions() -> None:
+    model = model_of(
+        [
+            node("CenterCropPad", ["x", "size"], ["a"], "crop", axes=[1, 2]),
+            node("CenterCropPad", ["a", "other"], ["y"], "pad", axes=[1, 2]),
+        ],
+        {"x": (1, 6, 5)},
+        {"y": (1, 7, 2)},
+        {"size": np.array([3, 8]), "other": np.array([7, 2])},
+        opset=18,
+    )
+    assert_same_numbers(model)
+    assert {op.origin for op in import_model(model).ops()} == {("crop",), ("pad",)}
+
+
+def test_outputs_that_nobody_reads() -> None:
+    model = model_of([node("Dropout", ["x"], ["y", "mask"])], {"x": (1, 4)}, {"y": (1, 4)}, {})
+    assert_same_numbers(model)
+
+
 # -- refusals ---------------------------------------------------------------------------------
 
 
@@ -350,7 +463,7 @@ def test_the_walk_goes_on_after_a_refused_node() -> None:
             node("Add", ["d", "d"], ["e"], "add"),
             node("NonZero", ["x"], ["n"], "nonzero"),  # shape unknown
             node("Transpose", ["n"], ["t"], "transpose"),
-            node("Celu", ["t"], ["y"], "last"),
+            node("Unique", ["t"], ["y"], "last"),
         ],
         {"x": (1, 4, 4)},
         {"e": (1,), "y": (1,)},

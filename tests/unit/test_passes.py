@@ -151,6 +151,63 @@ def test_parts_of_images_keep_no_transposes() -> None:
     assert the(graph, Gather).axis == 3
 
 
+def test_shuffles_are_one_transpose() -> None:
+    """Channels of groups, and pixels out of channels, as exporters write them."""
+    shapes = {
+        "groups": np.array([1, 2, 3, 6, 6]),
+        "back": np.array([1, 6, 6, 6]),
+        "blocks": np.array([1, 2, 2, 2, 6, 6]),
+        "pixels": np.array([1, 2, 12, 12]),
+    }
+    model = model_of(
+        [
+            conv("a", "x", "a"),
+            node("Reshape", ["a", "groups"], ["a1"]),
+            node("Transpose", ["a1"], ["a2"], perm=[0, 2, 1, 3, 4]),
+            node("Reshape", ["a2", "back"], ["a3"]),
+            conv("b", "a3", "b", pads=[1, 1, 1, 1]),
+            node("Reshape", ["b", "blocks"], ["b1"]),
+            node("Transpose", ["b1"], ["b2"], perm=[0, 1, 4, 2, 5, 3]),
+            node("Reshape", ["b2", "pixels"], ["b3"]),
+            conv("c", "b3", "y"),
+        ],
+        {"x": (1, 3, 8, 8)},
+        {"y": (1, 4, 10, 10)},
+        {
+            **conv_weights("a", 6, 3),
+            **conv_weights("b", 8, 6),
+            **conv_weights("c", 4, 2),
+            **shapes,
+        },
+    )
+    graph = normalized(model, "nhwc")
+    moves = ["Reshape", "Transpose", "Reshape"]
+    want = ["Conv2d", *moves, "Conv2d", *moves, "Conv2d", "Transpose"]
+    assert kinds(graph) == want
+
+
+def test_shuffles_that_cancel_vanish() -> None:
+    """Even if each of their Transposes moves bytes."""
+    model = model_of(
+        [
+            node("Reshape", ["x", "four"], ["a"]),
+            node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3]),
+            node("Reshape", ["b", "flat"], ["c"]),
+            node("Reshape", ["c", "other"], ["d"]),
+            node("Transpose", ["d"], ["e"], perm=[0, 2, 1, 3]),
+            node("Relu", ["e"], ["y"]),
+        ],
+        {"x": (1, 24)},
+        {"y": (1, 2, 3, 4)},
+        {
+            "four": np.array([1, 2, 3, 4]),
+            "flat": np.array([1, 24]),
+            "other": np.array([1, 3, 2, 4]),
+        },
+    )
+    assert kinds(normalized(model)) == ["Relu", "Reshape"]
+
+
 def test_nhwc_borders_vanish() -> None:
     """What tf2onnx writes: Transposes of its own, which cancel against those of the importers."""
     model = model_of(
@@ -478,9 +535,13 @@ def test_clamp_before_a_maximum() -> None:
 
 def test_clamp_of_one_of_two_readers_stays() -> None:
     model = model_of(
-        [conv("a", "x", "a"), node("Relu", ["a"], ["r"]), node("Add", ["a", "r"], ["y"])],
+        [
+            conv("a", "x", "a"),
+            node("Relu", ["a"], ["r"]),
+            node("Concat", ["a", "r"], ["y"], axis=1),
+        ],
         {"x": (1, 3, 8, 8)},
-        {"y": (1, 5, 6, 6)},
+        {"y": (1, 10, 6, 6)},
         conv_weights("a", 5, 3),
     )
     assert "Relu" in kinds(normalized(model))
@@ -505,7 +566,7 @@ def test_identities_and_dead_branches() -> None:
         {"y": (1, 4)},
         {"none": np.zeros(4, dtype=np.int64), "shape": np.array([1, 4])},
     )
-    assert kinds(normalized(model)) == ["Relu", "Tanh"]
+    assert kinds(normalized(model)) == ["Formula"]
 
 
 def test_identity_between_input_and_output_stays() -> None:

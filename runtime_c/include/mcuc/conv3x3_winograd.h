@@ -18,15 +18,19 @@
  *                column, each in the order of rows 1, 2, 0, 3, the last one negated.
  * preconditions  the input zero-point is folded into the bias; 4 * (sum - bias) and
  *                sum << shift are within int32
- * aliasing       none
- * scratch        64 * n * words + 64 * (n + 1) + in_w * cin bytes, n = `tiles`: the
- *                transformed inputs of n tiles, four channels half-way, a row of padding
+ * aliasing       Rows are computed in twos from y0 on, each two from left to right in groups of 8
+ *                pixels (4 if `tiles` is 2, and for the last 4). What a group sees of input rows y
+ *                - top to y - top + 3 is read before its first result is written; the next group
+ *                reads the last two columns again. So from row y on, where y - y0 is even, input
+ *                rows above y - top may be overwritten.
+ * scratch        64 * n * words + 64 * (n + 1) + in_w * cin bytes, n = `tiles`: the transformed
+ *                inputs of n tiles, four channels half-way, a row of padding
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
  * speed          MAC of the convolution per instruction (Cortex-M4, M7): 2.0 from 16 to 16
  *                channels, 2.3 from 32 to 32, 2.6 from 64 to 64
  *
- * Rows are computed in twos from y0 on. mcuc_conv3x3_winograd_s8 is for layers with shift 0 and no
- * clamp; mcuc_conv3x3_winograd_any_s8 for all.
+ * mcuc_conv3x3_winograd_s8 is for layers with shift 0 and no clamp; mcuc_conv3x3_winograd_any_s8
+ * for all.
  */
 #ifndef MCUC_CONV3X3_WINOGRAD_H
 #define MCUC_CONV3X3_WINOGRAD_H
@@ -132,10 +136,6 @@ MCUC_KERNEL void mcuc_winograd_input(const mcuc_conv3x3_winograd_s8_params *p,
         v += 2 * n;
     }
 }
-
-/* Keeps a variable out of the registers at this place: the products need them all, and gcc would
- * hold constants, pointers and counters of outer loops in some. */
-#define MCUC_IN_MEMORY(variable) __asm__("" : "+m"(variable))
 
 /* Sums of up to four tiles (a to d) of two channels. */
 typedef struct {

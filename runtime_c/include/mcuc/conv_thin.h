@@ -5,11 +5,14 @@
  *                padded to an even number of them
  * preconditions  the input zero-point is folded into the bias; sums stay within int32, and
  *                within 2^23 unless `wide`; kh <= MCUC_THIN_ROWS
- * aliasing       none
+ * aliasing       Rows are computed from top to bottom. In one call an input row is read once, and
+ *                all that row y sees is read before its first result is written: row y and those
+ *                after it may overwrite the input down to row y * sh - top + (kh - 1) * dh,
+ *                inclusive. A later call, for rows from y on, reads from row y * sh - top on again.
  * scratch        4 * ((kh - 1) * dh + 1) * pitch bytes: a ring of expanded input rows
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
  * speed          MAC per instruction (Cortex-M4): 1.09 for 10x8 from 1 to 8 channels with stride 2,
- *                0.91 for 10x4 from 1 to 64, 0.89 for 3x3 from 3 to 16, 0.79 for 3x3 from 3 to 8
+ *                0.90 for 10x4 from 1 to 64, 0.90 for 3x3 from 3 to 16, 0.80 for 3x3 from 3 to 8
  *                with stride 2
  *
  * Each input row is expanded once to int16, between its padding. What a pixel sees of it is then a
@@ -178,6 +181,9 @@ MCUC_KERNEL void mcuc_thin_tile(const mcuc_conv_thin_s8_params *p, const uint32_
     const uint32_t *w = p->weights;
     for (int32_t c = 0; c < p->cout; c += 2) {
         int32_t both = p->cout % 2 == 0 || c + 1 < p->cout;
+        if (p->kh * words > 16) {
+            MCUC_IN_MEMORY(o);
+        }
         w = mcuc_thin_pair(rows, w, p->kh, words, n, grid, wide, both, o + c, p->cout, rescale);
     }
     for (int32_t ky = 0; ky < p->kh; ky++) {
@@ -202,9 +208,9 @@ MCUC_KERNEL void mcuc_thin_lane(uint32_t *d, int32_t twin, int32_t lane, int32_t
 }
 
 /* Elements x[0 .. count) as elements at.. of the copy of a row that starts at d; those below 0 are
- * not in it. */
+ * not in it. zp: what stands before them. */
 MCUC_KERNEL void mcuc_thin_put(uint32_t *d, int32_t copies, int32_t twin, int32_t at,
-                               const int8_t *x, int32_t count) {
+                               const int8_t *x, int32_t count, int32_t zp) {
     if (at < 0) {
         x -= at;
         count += at;
@@ -214,24 +220,32 @@ MCUC_KERNEL void mcuc_thin_put(uint32_t *d, int32_t copies, int32_t twin, int32_
         return;
     }
     d += (at >> 1) * copies;
-    if (at & 1) {
+    if (mcuc_is_aligned(x)) {
+        uint32_t last = mcuc_pack16(zp, zp); /* at & 1: the element before is its lane 0 */
+#pragma GCC unroll 2
+        for (const int8_t *end = x + (count & ~3); x != end; x += 4) {
+            const uint32_t v = mcuc_load32(x), even = mcuc_even8(v);
+            if (at & 1) {
+                mcuc_thin_word(d, twin, mcuc_pack_lo(last, even));
+                last = mcuc_odd8_swapped(v);
+                mcuc_thin_word(d + copies, twin, mcuc_pack_hi(last, even));
+            } else {
+                const uint32_t odd = mcuc_odd8(v);
+                mcuc_thin_word(d, twin, mcuc_pack_lo(even, odd));
+                mcuc_thin_word(d + copies, twin, mcuc_pack_hi(even, odd));
+            }
+            d += 2 * copies;
+        }
+        count &= 3;
+        if (at & 1) {
+            mcuc_thin_lane(d, twin, 0, mcuc_lo16(last));
+        }
+    }
+    if ((at & 1) && count > 0) {
         mcuc_thin_lane(d, twin, 1, x[0]);
         d += copies;
         x++;
         count--;
-    }
-    if (mcuc_is_aligned(x)) {
-        for (int32_t block = count >> 3; block > 0; block--) {
-#pragma GCC unroll 2
-            for (int32_t i = 0; i < 2; i++) {
-                uint32_t v = mcuc_load32(x + 4 * i), even = mcuc_even8(v), odd = mcuc_odd8(v);
-                mcuc_thin_word(d + 2 * i * copies, twin, mcuc_pack_lo(even, odd));
-                mcuc_thin_word(d + (2 * i + 1) * copies, twin, mcuc_pack_hi(even, odd));
-            }
-            d += 4 * copies;
-            x += 8;
-        }
-        count &= 7;
     }
     for (; count >= 2; count -= 2) {
         mcuc_thin_word(d, twin, mcuc_pack16(x[0], x[1]));
@@ -255,9 +269,9 @@ MCUC_KERNEL void mcuc_thin_fill(const mcuc_conv_thin_s8_params *p, const mcuc_sr
     } else if (y >= 0) {
         const int8_t *x = mcuc_src_row(in, y);
         const int32_t at = p->left * p->cin, twin = p->copies == 2 && step % 2 == 0 ? 1 - step : 0;
-        mcuc_thin_put(slot + p->lead, p->copies, twin, at, x, count);
+        mcuc_thin_put(slot + p->lead, p->copies, twin, at, x, count, p->in_zp);
         if (p->copies == 2 && twin == 0) {
-            mcuc_thin_put(slot + p->lead + 1, p->copies, 0, at - step, x, count);
+            mcuc_thin_put(slot + p->lead + 1, p->copies, 0, at - step, x, count, p->in_zp);
         }
     }
 }

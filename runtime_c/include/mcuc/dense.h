@@ -9,22 +9,25 @@
  *                the parameter m is not 0, it is that of all channels, and there is none in the
  *                streams.
  * preconditions  the input zero-point is folded into the bias; sums stay within int32, and
- *                within 2^23 unless `wide`
- * aliasing       none
+ *                within 2^23 unless `wide`. mcuc_dense_large_s8: cin % 4 == 0, cout >= 8
+ * aliasing       none: the last results need the first elements
  * scratch        none
  * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          MAC per instruction (Cortex-M4): large: 1.00 for cin = 640,
- *                0.94 for 128; otherwise 0.88 and 0.84
+ * speed          MAC per instruction (Cortex-M4): large: 1.03 for cin = 640,
+ *                0.99 for 128; otherwise 0.88 and 0.84
  *
- * mcuc_dense_s8 and mcuc_dense_large_s8 (more code, fewer instructions) are for layers with shift
- * 0, no clamp and not wide; mcuc_dense_any_s8 for all.
+ * mcuc_dense_s8 and mcuc_dense_large_s8 (fewer instructions, for more code) are for layers with
+ * shift 0, no clamp and not wide; mcuc_dense_any_s8 for all.
  */
 #ifndef MCUC_DENSE_H
 #define MCUC_DENSE_H
 
 #include "mcuc/gemm.h"
 
-#define MCUC_DENSE_BLOCK (MCUC_HAS_DSP ? 64 : 8) /* elements per turn of the largest loop */
+/* Eight channels at a time exist in assembly, too. */
+#ifdef MCUC_TILE4
+#include "mcuc/arch/dense_dsp.h"
+#endif
 
 typedef struct {
     int32_t cin, cout;
@@ -86,12 +89,9 @@ typedef mcuc_dense_s8_params mcuc_dense_large_s8_params;
     mcuc_gemm_emit(o + 2 * (i), s##i, t##i, shared ? m : (int32_t)w[2 * (i)],                      \
                    shared ? m : (int32_t)w[2 * (i) + 1], wide, both, rescale)
 
-/* Up to 2 * pairs channels (`count` of them exist) to o. block: elements that the main loop takes
- * at once, a power of two. end: where they end, if that is kept in memory: the loop over eight
- * channels has no register for it. shared: m is the multiplier of all channels. Returns the stream
- * of the next ones. */
+/* Up to 2 * pairs channels (`count` of them exist) to o. shared: m is the multiplier of all
+ * channels. Returns the stream of the next ones. */
 MCUC_KERNEL const uint32_t *mcuc_dense_channels(const int8_t *x, const uint32_t *w, int32_t cin,
-                                                const int8_t *const volatile *end, int32_t block,
                                                 int32_t pairs, int32_t count, int32_t wide,
                                                 int32_t shared, int32_t m, int8_t *o,
                                                 mcuc_rescale rescale) {
@@ -105,19 +105,19 @@ MCUC_KERNEL const uint32_t *mcuc_dense_channels(const int8_t *x, const uint32_t 
         MCUC_DENSE_BIAS(3);
     }
     w += 2 * pairs;
-    const int8_t *stop = x + (cin & -block);
-    while (x != (end != NULL ? *end : stop)) {
-#pragma GCC unroll 16
-        for (int32_t i = 0; i < block; i += 4) {
+    const int8_t *stop = x + (cin & -16);
+    while (x != stop) {
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < 16; i += 4) {
             MCUC_DENSE_FOUR(x + i, w + i / 2 * pairs);
         }
-        x += block;
-        w += block / 2 * pairs;
+        x += 16;
+        w += 8 * pairs;
         MCUC_OPAQUE(x);
         MCUC_OPAQUE(w);
     }
-    if (cin & (block - 1)) {
-        for (int32_t i = cin & (block - 4); i > 0; i -= 4) {
+    if (cin & 15) {
+        for (int32_t i = cin & 12; i > 0; i -= 4) {
             MCUC_DENSE_FOUR(x, w);
             x += 4;
             w += 2 * pairs;
@@ -140,46 +140,44 @@ MCUC_KERNEL const uint32_t *mcuc_dense_channels(const int8_t *x, const uint32_t 
     return shared ? w : w + 2 * pairs;
 }
 
-/* One row, with the channels in eights as long as there are if `eights`. */
-MCUC_KERNEL void mcuc_dense_row(const mcuc_dense_s8_params *p, const int8_t *x, int8_t *o,
-                                int32_t eights, int32_t wide, int32_t shared,
+#ifndef MCUC_DENSE8_MAC
+/* `channels`, a multiple of 8, from `cin` elements, a multiple of 4 and not 0. Returns the end of
+ * their streams. */
+MCUC_SHARED const uint32_t *mcuc_dense_eights(const int8_t *x, const uint32_t *w, int8_t *o,
+                                              int32_t cin, int32_t channels, int32_t zp,
+                                              int32_t m) {
+    for (; channels > 0; channels -= 8, o += 8) {
+        w = mcuc_dense_channels(x, w, cin, 4, 8, 0, m != 0, m, o, mcuc_rescale_plain(zp));
+    }
+    return w;
+}
+#endif
+
+/* Channels [c, cout) of one row. */
+MCUC_KERNEL void mcuc_dense_row(const mcuc_dense_s8_params *p, const int8_t *x, const uint32_t *w,
+                                int32_t c, int8_t *o, int32_t wide, int32_t m,
                                 mcuc_rescale rescale) {
-    const int32_t cin = p->cin, m = p->m, block = eights ? 8 : 16;
-    const int8_t *const volatile end = x + (cin & -MCUC_DENSE_BLOCK);
-    const uint32_t *w = p->weights;
-    int32_t left = p->cout;
-    for (; eights && left >= 8; left -= 8) {
-        w = mcuc_dense_channels(x, w, cin, &end, MCUC_DENSE_BLOCK, 4, 8, wide, shared, m, o,
-                                rescale);
-        o += 8;
+    const int32_t shared = m != 0;
+    const int32_t cout = p->cout;
+    for (; c < cout - 2; c += 4) {
+        const int32_t count = cout % 4 == 0 || c + 4 <= cout ? 4 : 3;
+        w = mcuc_dense_channels(x, w, p->cin, 2, count, wide, shared, m, o + c, rescale);
     }
-    for (; left > 2; left -= 4) {
-        int32_t count = eights ? left : p->cout % 4 == 0 || left >= 4 ? 4 : 3;
-        w = mcuc_dense_channels(x, w, cin, NULL, block, 2, count, wide, shared, m, o, rescale);
-        o += 4;
+    if (c < cout) {
+        mcuc_dense_channels(x, w, p->cin, 1, cout - c, wide, shared, m, o + c, rescale);
     }
-    if (left > 0) {
-        mcuc_dense_channels(x, w, cin, NULL, block, 1, left, wide, shared, m, o, rescale);
-    }
-}
-
-/* Constant parameters save next to nothing where layers are large: they share these functions. */
-MCUC_SHARED void mcuc_dense_own_m(const mcuc_dense_s8_params *p, const int8_t *x, int8_t *o) {
-    mcuc_dense_row(p, x, o, 1, 0, 0, mcuc_rescale_plain(p->zp));
-}
-
-MCUC_SHARED void mcuc_dense_one_m(const mcuc_dense_s8_params *p, const int8_t *x, int8_t *o) {
-    mcuc_dense_row(p, x, o, 1, 0, 1, mcuc_rescale_plain(p->zp));
 }
 
 MCUC_KERNEL void mcuc_dense_large_s8(const mcuc_dense_large_s8_params *p, const mcuc_src *in,
                                      const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
     (void)scratch;
+    const int32_t eights = p->cout & -8;
     for (int32_t y = y0; y < y1; y++) {
-        if (p->m != 0) {
-            mcuc_dense_one_m(p, mcuc_src_row(in, y), mcuc_dst_row(out, y));
-        } else {
-            mcuc_dense_own_m(p, mcuc_src_row(in, y), mcuc_dst_row(out, y));
+        const int8_t *x = mcuc_src_row(in, y);
+        int8_t *o = mcuc_dst_row(out, y);
+        const uint32_t *w = mcuc_dense_eights(x, p->weights, o, p->cin, eights, p->zp, p->m);
+        if (p->cout & 7) {
+            mcuc_dense_row(p, x, w, eights, o, 0, p->m, mcuc_rescale_plain(p->zp));
         }
     }
 }
@@ -188,7 +186,7 @@ MCUC_KERNEL void mcuc_dense_s8(const mcuc_dense_s8_params *p, const mcuc_src *in
                                const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
     (void)scratch;
     for (int32_t y = y0; y < y1; y++) {
-        mcuc_dense_row(p, mcuc_src_row(in, y), mcuc_dst_row(out, y), 0, 0, 0,
+        mcuc_dense_row(p, mcuc_src_row(in, y), p->weights, 0, mcuc_dst_row(out, y), 0, 0,
                        mcuc_rescale_plain(p->zp));
     }
 }
@@ -200,9 +198,9 @@ MCUC_KERNEL void mcuc_dense_any_s8(const mcuc_dense_any_s8_params *p, const mcuc
     for (int32_t y = y0; y < y1; y++) {
         const int8_t *x = mcuc_src_row(in, y);
         if (p->wide) {
-            mcuc_dense_row(p, x, mcuc_dst_row(out, y), 0, 1, 0, rescale);
+            mcuc_dense_row(p, x, p->weights, 0, mcuc_dst_row(out, y), 1, 0, rescale);
         } else {
-            mcuc_dense_row(p, x, mcuc_dst_row(out, y), 0, 0, 0, rescale);
+            mcuc_dense_row(p, x, p->weights, 0, mcuc_dst_row(out, y), 0, 0, rescale);
         }
     }
 }

@@ -5,7 +5,7 @@
  *                x is in_zp
  * layout         NHWC; weights[channels][kh][kw], bias[channels], m[channels]
  * preconditions  the input zero-point is folded into the bias; sums stay within int32
- * aliasing       the output may take the place of the input if both have the same shape: up to
+ * aliasing       the output may take the place of the input if its rows are not longer: up to
  *                four channels at a time, an input row is expanded before any output row is
  *                written that is not above it
  * scratch        bytes: 8 * slots * dw * lane, slots = (kh - 1) * dh + 1, for the input;

@@ -26,6 +26,23 @@
 #include "mcuc/arch/gemm_dsp.h"
 #endif
 
+/* `blocks` blocks of 4 * fours elements of four pixels that lie `stride` bytes apart, to d. Returns
+ * the end. */
+MCUC_KERNEL uint32_t *mcuc_gemm_put_fours(uint32_t *d, const int8_t *x, int32_t stride,
+                                          int32_t blocks, int32_t fours) {
+    for (; blocks > 0; blocks--) {
+#pragma GCC unroll 2
+        for (int32_t i = 0; i < fours; i++) {
+            const uint32_t a = mcuc_load32(x), b = mcuc_load32(x + stride);
+            const uint32_t c = mcuc_load32(x + 2 * stride), e = mcuc_load32(x + 3 * stride);
+            d = mcuc_store_four(d, mcuc_even8(a), mcuc_even8(b), mcuc_even8(c), mcuc_even8(e));
+            d = mcuc_store_four(d, mcuc_odd8(a), mcuc_odd8(b), mcuc_odd8(c), mcuc_odd8(e));
+            x += 4;
+        }
+    }
+    return d;
+}
+
 /* Elements [k, k + count) of all n pixels of the tile; those of pixel p come from x + p * stride.
  * With `by_word`, k, count and stride are multiples of 4, x is 4-byte aligned, and every four
  * elements stand in the order 0, 2, 1, 3. */
@@ -33,8 +50,13 @@ MCUC_KERNEL void mcuc_gemm_put(uint32_t *tile, int32_t n, int32_t k, const int8_
                                int32_t stride, int32_t count, int32_t by_word) {
     uint32_t *d = tile + (k >> 1) * n;
     if (by_word) {
+        if (n == 4) {
+            d = mcuc_gemm_put_fours(d, x, stride, count >> 3, 2);
+            mcuc_gemm_put_fours(d, x + (count & -8), stride, count >> 2 & 1, 1);
+            return;
+        }
         for (const int8_t *end = x + count; x != end; x += 4) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
             for (int32_t p = 0; p < n; p++) {
                 uint32_t v = mcuc_load32(x + p * stride);
                 d[p] = mcuc_even8(v);
@@ -73,40 +95,62 @@ MCUC_KERNEL void mcuc_gemm_put_one(uint32_t *tile, int32_t n, int32_t p, int32_t
     mcuc_store16((char *)(tile + (k >> 1) * n + p) + 2 * (k & 1), value);
 }
 
-/* Results of channels 0 and 1 of one pixel. */
+/* Results of channels 0 and 1 of one pixel. Without `wide`, the difference of the sums is 256 times
+ * that of channel 1. */
 MCUC_KERNEL void mcuc_gemm_emit(int8_t *o, int32_t sum0, int32_t sum1, int32_t m0, int32_t m1,
-                                int32_t wide, int32_t both, mcuc_rescale rescale) {
-    if (!wide) {
-        sum1 = (int32_t)((uint32_t)sum1 - (uint32_t)sum0) >> 8;
+                                int32_t wide, int32_t both, mcuc_rescale r) {
+    const int32_t difference = (int32_t)((uint32_t)sum1 - (uint32_t)sum0);
+    o[0] = mcuc_rescale_apply(r, sum0, m0);
+    if (!both) {
+        return;
     }
-    o[0] = mcuc_rescale_apply(rescale, sum0, m0);
-    if (both) {
-        o[1] = mcuc_rescale_apply(rescale, sum1, m1);
+    if (wide) {
+        o[1] = mcuc_rescale_apply(r, sum1, m1);
+    } else if (r.shift > 0) {
+        o[1] = mcuc_rescale_apply(r, difference >> 8, m1);
+    } else {
+        const int32_t scaled = mcuc_mul_floor(difference, m1, 256 * r.zp + 128);
+        o[1] = mcuc_limit8(mcuc_shift_sat8(scaled, 8), r.lo, r.hi);
     }
 }
+
+/* The word v of weights times the words of one or two pixels. */
+#define MCUC_GEMM_MAC(v, i, a)                                                                     \
+    do {                                                                                           \
+        t##i = mcuc_smlad_wrap(wide ? mcuc_odd8(v) : (v), (a), t##i);                              \
+        s##i = mcuc_smlad(mcuc_even8(v), (a), s##i);                                               \
+    } while (0)
 
 /* One word of weights against n words of the tile. */
 #define MCUC_GEMM_STEP(x, w)                                                                       \
     do {                                                                                           \
-        uint32_t w1 = *(w), w0 = mcuc_even8(w1), a, b;                                             \
-        w1 = wide ? mcuc_odd8(w1) : w1;                                                            \
+        uint32_t v = *(w), a, b;                                                                   \
         if (n == 1) {                                                                              \
-            a = *(x);                                                                              \
+            MCUC_GEMM_MAC(v, 0, *(x));                                                             \
         } else {                                                                                   \
             mcuc_load_pair((x), &a, &b);                                                           \
-        }                                                                                          \
-        s0 = mcuc_smlad(w0, a, s0);                                                                \
-        t0 = mcuc_smlad_wrap(w1, a, t0);                                                           \
-        if (n >= 2) {                                                                              \
-            s1 = mcuc_smlad(w0, b, s1);                                                            \
-            t1 = mcuc_smlad_wrap(w1, b, t1);                                                       \
+            MCUC_GEMM_MAC(v, 0, a);                                                                \
+            MCUC_GEMM_MAC(v, 1, b);                                                                \
         }                                                                                          \
         if (n == 4) {                                                                              \
             mcuc_load_pair((x) + 2, &a, &b);                                                       \
-            s2 = mcuc_smlad(w0, a, s2);                                                            \
-            t2 = mcuc_smlad_wrap(w1, a, t2);                                                       \
-            s3 = mcuc_smlad(w0, b, s3);                                                            \
-            t3 = mcuc_smlad_wrap(w1, b, t3);                                                       \
+            MCUC_GEMM_MAC(v, 2, a);                                                                \
+            MCUC_GEMM_MAC(v, 3, b);                                                                \
+        }                                                                                          \
+    } while (0)
+
+/* Two words. */
+#define MCUC_GEMM_TWO(x, w)                                                                        \
+    do {                                                                                           \
+        if (n == 1) {                                                                              \
+            uint32_t u, v, a, b;                                                                   \
+            mcuc_load_pair((x), &a, &b);                                                           \
+            mcuc_load_pair((w), &u, &v);                                                           \
+            MCUC_GEMM_MAC(u, 0, a);                                                                \
+            MCUC_GEMM_MAC(v, 0, b);                                                                \
+        } else {                                                                                   \
+            MCUC_GEMM_STEP(x, w);                                                                  \
+            MCUC_GEMM_STEP((x) + n, (w) + 1);                                                      \
         }                                                                                          \
     } while (0)
 
@@ -120,9 +164,9 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w,
     int32_t t0 = (int32_t)w[1], t1 = t0, t2 = t0, t3 = t0;
     w += 2;
     for (int32_t block = words >> 3; block > 0; block--) {
-#pragma GCC unroll 8
-        for (int32_t i = 0; i < 8; i++) {
-            MCUC_GEMM_STEP(x + i * n, w + i);
+#pragma GCC unroll 4
+        for (int32_t i = 0; i < 8; i += 2) {
+            MCUC_GEMM_TWO(x + i * n, w + i);
         }
         x += 8 * n;
         w += 8;
@@ -130,16 +174,13 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pair(const uint32_t *x, const uint32_t *w,
         MCUC_OPAQUE(w);
     }
     if (words & 4) {
-#pragma GCC unroll 4
-        for (int32_t i = 0; i < 4; i++) {
-            MCUC_GEMM_STEP(x + i * n, w + i);
-        }
+        MCUC_GEMM_TWO(x, w);
+        MCUC_GEMM_TWO(x + 2 * n, w + 2);
         x += 4 * n;
         w += 4;
     }
     if (words & 2) {
-        MCUC_GEMM_STEP(x, w);
-        MCUC_GEMM_STEP(x + n, w + 1);
+        MCUC_GEMM_TWO(x, w);
         x += 2 * n;
         w += 2;
     }

@@ -38,6 +38,10 @@
  * compute every address beforehand, and keep them on the stack. */
 #define MCUC_OPAQUE(pointer) __asm__ volatile("" : "+r"(pointer))
 
+/* Keeps a variable out of the registers at this place: unrolled products need them all, and gcc
+ * would hold constants, pointers and counters of outer loops in some. */
+#define MCUC_IN_MEMORY(variable) __asm__("" : "+m"(variable))
+
 /* Host debug builds check what the compiler guarantees. */
 #ifdef MCUC_DEBUG
 #include <assert.h>

@@ -4,7 +4,8 @@
  * layout         rows of `pixels` times `width` bytes; operand i moves on by pixel<i> bytes per
  *                pixel and step<i> (0 or 1) bytes per element, and repeats rows if it has one only
  * preconditions  255 * 255 << shift is within int32
- * aliasing       the output may take the place of an input of its own size
+ * aliasing       Elements are taken in their order, at most 8 at a time, which are read before they
+ *                are written. The output may take the place of an input of its own size.
  * scratch        none
  * exactness      equals mcucompile.quant.numbers.Requant
  * speed          6.3 instructions per element in words (Cortex-M4)

@@ -2,7 +2,7 @@
  *
  * computes       top rows above (what is below follows from the output's height), left and right
  *                pixels, before and after bytes around every pixel: `value` (mode 0), the nearest
- *                of the tensor (1), or its mirror image without the edge (2)
+ *                of the tensor (1), its mirror image without the edge (2), or itself again (3)
  * layout         in: `rows` rows of `cols` pixels of `width` bytes
  * preconditions  mode 2: less around than there is
  * aliasing       none
@@ -35,7 +35,11 @@ MCUC_KERNEL int32_t mcuc_pad_source(int32_t mode, int32_t i, int32_t n) {
     if (mode == 1) {
         return i < 0 ? 0 : n - 1;
     }
-    return i < 0 ? -i : 2 * (n - 1) - i;
+    if (mode == 2) {
+        return i < 0 ? -i : 2 * (n - 1) - i;
+    }
+    i %= n;
+    return i < 0 ? i + n : i;
 }
 
 /* Bytes [first, end) around the pixel x; negative ones stand before it. */

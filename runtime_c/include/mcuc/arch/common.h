@@ -27,9 +27,8 @@ MCUC_KERNEL int32_t mcuc_clamp(int32_t v, int32_t lo, int32_t hi) {
     return v < lo ? lo : v > hi ? hi : v;
 }
 
-/* v clamped to [lo, hi] within int8; the full range costs one instruction on DSP cores. */
-MCUC_KERNEL int8_t mcuc_clamp8(int32_t v, int32_t lo, int32_t hi) {
-    v = mcuc_sat8(v);
+/* v, an int8, clamped to [lo, hi]; the full range costs nothing. */
+MCUC_KERNEL int8_t mcuc_limit8(int32_t v, int32_t lo, int32_t hi) {
     if (lo > -128) {
         v = v < lo ? lo : v;
     }
@@ -37,6 +36,11 @@ MCUC_KERNEL int8_t mcuc_clamp8(int32_t v, int32_t lo, int32_t hi) {
         v = v > hi ? hi : v;
     }
     return (int8_t)v;
+}
+
+/* v clamped to [lo, hi] within int8; the full range costs one instruction on DSP cores. */
+MCUC_KERNEL int8_t mcuc_clamp8(int32_t v, int32_t lo, int32_t hi) {
+    return mcuc_limit8(mcuc_sat8(v), lo, hi);
 }
 
 /* The same for four int8 numbers in a word. */

@@ -29,6 +29,8 @@
 
 MCUC_ASM1(mcuc_even8, "sxtb16 %0, %1")
 MCUC_ASM1(mcuc_odd8, "sxtb16 %0, %1, ror #8")
+MCUC_ASM1(mcuc_odd8_swapped, "sxtb16 %0, %1, ror #24")
+MCUC_ASM1(mcuc_usat8x2, "usat16 %0, #8, %1")
 MCUC_ASM2(mcuc_pack_lo, "pkhbt %0, %1, %2, lsl #16")
 MCUC_ASM2(mcuc_pack_hi, "pkhtb %0, %2, %1, asr #16")
 MCUC_ASM2(mcuc_add16x2, "sadd16 %0, %1, %2")
@@ -70,6 +72,19 @@ MCUC_KERNEL void mcuc_store_pair(uint32_t *p, uint32_t first, uint32_t second) {
     __asm__("strd %1, %2, %0" : "=Uv"(*(mcuc_pair *)(void *)p) : "r"(first), "r"(second));
 }
 
+/* Ascending registers, as STM stores them. */
+MCUC_KERNEL uint32_t *mcuc_store_four(uint32_t *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+    register uint32_t r4 __asm__("r4") = a;
+    register uint32_t r5 __asm__("r5") = b;
+    register uint32_t r6 __asm__("r6") = c;
+    register uint32_t r8 __asm__("r8") = d;
+    __asm__ volatile("stmia %0!, {%1, %2, %3, %4}"
+                     : "+r"(p)
+                     : "r"(r4), "r"(r5), "r"(r6), "r"(r8)
+                     : "memory");
+    return p;
+}
+
 MCUC_KERNEL int32_t mcuc_lo16(uint32_t v) {
     return (int16_t)(v & 0xFFFFu);
 }
@@ -85,6 +100,12 @@ MCUC_KERNEL uint32_t mcuc_pack16(int32_t lo, int32_t hi) {
 MCUC_KERNEL int32_t mcuc_mul_round(int32_t a, int32_t b, int32_t add) {
     int32_t r;
     __asm__("smmlar %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(add));
+    return r;
+}
+
+MCUC_KERNEL int32_t mcuc_mul_floor(int32_t a, int32_t b, int32_t add) {
+    int32_t r;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(add));
     return r;
 }
 

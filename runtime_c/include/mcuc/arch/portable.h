@@ -17,6 +17,15 @@ MCUC_KERNEL void mcuc_store_pair(uint32_t *p, uint32_t first, uint32_t second) {
     p[1] = second;
 }
 
+/* Four words to neighbouring places (STM). Returns the place after them. */
+MCUC_KERNEL uint32_t *mcuc_store_four(uint32_t *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+    p[0] = a;
+    p[1] = b;
+    p[2] = c;
+    p[3] = d;
+    return p + 4;
+}
+
 /* Low and high lane, sign-extended. */
 MCUC_KERNEL int32_t mcuc_lo16(uint32_t v) {
     return (int16_t)(v & 0xFFFFu);
@@ -39,6 +48,11 @@ MCUC_KERNEL uint32_t mcuc_even8(uint32_t v) {
 /* Bytes 1 and 3 of v as lanes (SXTB16, ROR 8). */
 MCUC_KERNEL uint32_t mcuc_odd8(uint32_t v) {
     return mcuc_even8(v >> 8);
+}
+
+/* Bytes 3 and 1 of v as lanes (SXTB16, ROR 24). */
+MCUC_KERNEL uint32_t mcuc_odd8_swapped(uint32_t v) {
+    return mcuc_pack16((int8_t)(v >> 24), (int8_t)((v >> 8) & 0xFFu));
 }
 
 /* (a.lo, b.lo) and (a.hi, b.hi) as lanes (PKHBT, PKHTB). */
@@ -103,9 +117,20 @@ MCUC_KERNEL int32_t mcuc_mul_round(int32_t a, int32_t b, int32_t add) {
     return add + (int32_t)(((int64_t)a * b + 0x80000000LL) >> 32);
 }
 
+/* add + floor(a*b / 2^32) (SMMLA). */
+MCUC_KERNEL int32_t mcuc_mul_floor(int32_t a, int32_t b, int32_t add) {
+    return add + (int32_t)(((int64_t)a * b) >> 32);
+}
+
 /* v saturated to int8 (SSAT #8). */
 MCUC_KERNEL int32_t mcuc_sat8(int32_t v) {
     return v < -128 ? -128 : v > 127 ? 127 : v;
+}
+
+/* Both lanes saturated to [0, 255] (USAT16 #8). */
+MCUC_KERNEL uint32_t mcuc_usat8x2(uint32_t v) {
+    const int32_t lo = mcuc_lo16(v), hi = mcuc_hi16(v);
+    return mcuc_pack16(lo < 0 ? 0 : lo > 255 ? 255 : lo, hi < 0 ? 0 : hi > 255 ? 255 : hi);
 }
 
 /* acc + floor(m * v.{lo,hi} / 2^16) (SMLAWB, SMLAWT). */

@@ -1,0 +1,292 @@
+"""The layers whose instructions are counted for mcucompile.cost: every kernel, odd sizes too."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from mcucompile import resources
+from mcucompile.cost.features import FAMILIES as COUNTED
+from mcucompile.ir import Graph, Op, QParams, Value
+from mcucompile.lower import lower
+from mcucompile.ops.add import Add
+from mcucompile.ops.concat import Concat
+from mcucompile.ops.conv import Conv2d
+from mcucompile.ops.dense import Dense
+from mcucompile.ops.global_pool import GlobalAveragePool, GlobalMaxPool
+from mcucompile.ops.mul import Mul
+from mcucompile.ops.pad import Pad
+from mcucompile.ops.pool import AveragePool, MaxPool
+from mcucompile.ops.softmax import Softmax
+from mcucompile.ops.transpose import Transpose
+from mcucompile.ops.unary import Unary
+from mcucompile.plan.program import KernelCall, Target
+from tests.fuzz.families import FAMILIES, case
+from tests.support.graphs import op_graph
+from tests.support.layers import layer_graph
+
+RANDOM_CASES = 150  # of each family of the fuzz tests, of which
+PER_KERNEL = 8  # of each kernel are taken,
+PER_OTHER = 24  # or so many of kernels without layers of their own
+_SEED = 4242
+_X, _Y = QParams((0.05,), -11), QParams((0.04,), 3)
+
+# height, width, channels in and out
+_POINTWISE = [
+    *[(12, 12, 64, 64), (24, 24, 8, 16), (24, 24, 16, 96), (12, 12, 24, 144), (7, 7, 40, 120)],
+    *[(5, 5, 120, 20), (9, 11, 12, 20), (3, 3, 192, 48), (20, 5, 64, 64), (10, 10, 10, 15)],
+    *[(6, 7, 3, 5), (8, 9, 5, 8), (4, 4, 33, 17), (11, 11, 16, 7), (2, 2, 160, 320)],
+    *[(3, 3, 240, 80), (14, 14, 18, 36), (5, 6, 128, 128), (10, 12, 48, 10), (6, 6, 96, 16)],
+    *[(9, 9, 112, 24), (4, 18, 72, 24), (16, 16, 8, 8), (18, 18, 1, 8), (2, 3, 4, 12)],
+    *[(7, 7, 20, 40), (8, 8, 56, 28), (5, 5, 36, 12), (22, 22, 24, 16), (9, 9, 30, 9)],
+    *[(6, 6, 22, 30), (3, 2, 6, 2)],
+]
+# height, width, channels in and out, kernel, strides, padding, groups
+_CONVOLUTIONS = [
+    *[(16, 16, 16, 16, (3, 3), (1, 1), 1, 1), (12, 12, 32, 32, (3, 3), (2, 2), 1, 1)],
+    *[(9, 7, 8, 12, (3, 3), (1, 1), 1, 1), (8, 8, 64, 64, (3, 3), (1, 1), 1, 1)],
+    *[(16, 16, 16, 32, (1, 1), (2, 2), 0, 1), (14, 14, 4, 8, (5, 5), (1, 1), 2, 1)],
+    *[(10, 11, 12, 9, (3, 3), (1, 1), 0, 1), (10, 10, 16, 8, (3, 3), (1, 1), 1, 4)],
+    *[(9, 9, 6, 4, (3, 3), (1, 1), 1, 2), (6, 6, 40, 20, (3, 3), (1, 1), 1, 1)],
+    *[(15, 13, 20, 6, (3, 1), (1, 1), 0, 1), (1, 40, 24, 16, (1, 5), (1, 2), 0, 1)],
+    *[(24, 24, 24, 24, (3, 3), (2, 2), 1, 1), (5, 5, 128, 16, (3, 3), (1, 1), 1, 1)],
+    *[(11, 11, 8, 8, (7, 7), (2, 2), 3, 1), (7, 9, 5, 6, (3, 3), (1, 1), 1, 1)],
+    *[(13, 13, 6, 10, (5, 5), (1, 1), 2, 1), (20, 20, 16, 12, (3, 3), (1, 1), 1, 1)],
+    *[(17, 17, 32, 48, (3, 3), (2, 2), 0, 1), (15, 15, 16, 64, (3, 3), (1, 1), 1, 1)],
+    *[(14, 14, 4, 16, (3, 3), (2, 2), 0, 1), (12, 30, 12, 24, (3, 3), (1, 1), 0, 1)],
+    *[(16, 16, 32, 64, (1, 1), (2, 2), 0, 1), (20, 9, 4, 6, (5, 3), (1, 1), 0, 1)],
+    *[(10, 10, 24, 24, (2, 2), (2, 2), 0, 1), (11, 26, 8, 20, (3, 3), (2, 2), 1, 1)],
+    *[(13, 15, 4, 12, (3, 3), (2, 2), 0, 1), (15, 13, 4, 8, (3, 3), (2, 2), 1, 1)],
+    *[(7, 7, 8, 16, (3, 3), (2, 2), 0, 1), (9, 9, 20, 12, (3, 3), (1, 1), 0, 1)],
+]
+_THIN = [
+    *[(32, 32, 3, 16, (3, 3), (1, 1), 1, 1), (48, 48, 3, 8, (3, 3), (2, 2), 1, 1)],
+    *[(49, 10, 1, 64, (10, 4), (2, 2), 4, 1), (49, 40, 1, 8, (10, 8), (2, 2), 4, 1)],
+    *[(28, 28, 1, 8, (5, 5), (1, 1), 2, 1), (28, 28, 1, 32, (3, 3), (1, 1), 0, 1)],
+    *[(33, 31, 3, 6, (3, 3), (2, 2), 1, 1), (20, 21, 2, 7, (3, 3), (1, 1), 1, 1)],
+    *[(17, 18, 1, 4, (3, 3), (2, 2), 0, 1), (24, 24, 3, 32, (5, 5), (2, 2), 2, 1)],
+    *[(40, 40, 3, 16, (3, 3), (2, 2), 0, 1), (16, 64, 1, 16, (3, 3), (2, 2), 1, 1)],
+    *[(12, 12, 5, 9, (3, 3), (1, 1), 1, 1), (24, 13, 6, 12, (3, 3), (1, 1), 1, 1)],
+    *[(14, 14, 1, 5, (5, 5), (3, 3), 0, 1), (28, 28, 10, 8, (3, 3), (1, 1), 1, 1)],
+    *[(64, 64, 3, 16, (3, 3), (2, 2), 1, 1), (24, 24, 3, 12, (7, 7), (2, 2), 3, 1)],
+    *[(24, 3, 1, 24, (16, 1), (1, 1), 0, 1), (1, 60, 3, 12, (1, 9), (1, 1), 0, 1)],
+    *[(28, 28, 1, 4, (3, 3), (2, 2), 0, 1), (80, 80, 3, 8, (3, 3), (2, 2), 0, 1)],
+    *[(30, 27, 3, 24, (3, 3), (1, 1), 1, 1), (96, 96, 1, 8, (3, 3), (2, 2), 0, 1)],
+    *[(80, 80, 3, 32, (3, 3), (2, 2), 1, 1), (14, 14, 1, 20, (5, 5), (2, 2), 0, 1)],
+    *[(12, 144, 3, 16, (3, 3), (2, 2), 1, 1), (12, 126, 3, 8, (3, 3), (2, 2), 0, 1)],
+    *[(12, 160, 3, 32, (3, 3), (2, 2), 1, 1), (12, 130, 3, 24, (3, 3), (2, 2), 0, 1)],
+    *[(28, 28, 1, 1, (3, 3), (2, 2), 0, 1), (20, 24, 1, 16, (3, 3), (1, 1), 1, 1)],
+    *[(13, 13, 1, 3, (3, 3), (2, 2), 0, 1), (26, 28, 1, 6, (3, 3), (2, 2), 0, 1)],
+    *[(49, 40, 1, 8, (10, 8), (2, 2), 3, 1), (12, 30, 1, 2, (5, 5), (2, 2), 2, 1)],
+]
+# height, width, channels, padding
+_DEPTHWISE = [(13, 13, 16, 1), (24, 24, 8, 1), (6, 6, 48, 1), (9, 11, 12, 1), (10, 10, 7, 1)]
+_DEPTHWISE += [(5, 3, 20, 0), (14, 18, 4, 0), (12, 20, 24, 1), (7, 7, 32, 1), (17, 12, 10, 1)]
+_DEPTHWISE += [(48, 48, 4, 1), (22, 37, 8, 1), (5, 5, 64, 1), (20, 72, 4, 1), (16, 31, 12, 0)]
+_SQUARES = [(n, n, 16, 1) for n in (2, 3, 4, 8, 9, 10, 11, 12, 14, 16, 20)]  # as in many models
+# channels in and out
+_DENSE = [(640, 128), (128, 128), (8, 128), (128, 8), (64, 12), (256, 2), (16, 16), (1, 16)]
+_DENSE += [(392, 10), (100, 100), (57, 43), (1000, 4), (31, 7), (320, 1000), (12, 5), (67, 24)]
+_DENSE += [(30, 3), (16, 1), (200, 9), (500, 20), (60, 18), (24, 40), (180, 6), (40, 2)]
+_DENSE += [(1280, 1), (256, 5), (32, 3), (64, 10), (150, 11)]
+_IMAGES = [(12, 12, 24), (6, 5, 40), (9, 9, 10), (7, 11, 3), (16, 16, 8), (3, 3, 160), (5, 6, 17)]
+_IMAGES += [(14, 14, 64)]
+
+
+def calls() -> Iterator[KernelCall]:
+    """Calls of all kernels of the runtime; image layers also with the rows of the image."""
+    yield from _sums_of_products()
+    for graph in (*_elementwise(), *_pools(), *_moves()):
+        (call,) = lower(graph, Target()).calls
+        yield call
+        rows = by_rows(call, graph.value("y").shape[1])
+        if rows is not call:
+            yield rows
+    yield from _random_calls()
+
+
+def kernels() -> set[str]:
+    """The kernels of the runtime; its headers make some of them by macros."""
+    include = resources.runtime_dir()
+    headers = sorted(str(p.relative_to(include)) for p in include.glob("mcuc/*.h"))
+    text = "".join(f'#include "{header}"\n' for header in headers)
+    gcc = ["gcc", "-std=c99", "-E", f"-I{include}", "-"]
+    code = subprocess.run(gcc, input=text, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"\bvoid (mcuc_\w+_s8)\(const mcuc_\w+_params \*", code))
+
+
+def by_rows(call: KernelCall, height: int) -> KernelCall:
+    """`call` with `height` rows in place of one long one, where its kernel does not mind."""
+    if not call.row_unit or call.writes[0].rows != 1 or height == 1:
+        return call
+    try:
+        return call.split(height)
+    except ValueError:
+        return call
+
+
+def _sums_of_products() -> Iterator[KernelCall]:
+    for number, (h, w, cin, cout) in enumerate(_POINTWISE):
+        (call,) = lower(_conv((h, w, cin), cout, (1, 1)), Target()).calls
+        yield from _variants(call, number)
+        yield from _variants(by_rows(call, h), number + 1)
+        if number % 3 == 0:
+            yield replace(call, params={**call.params, "small": 1})
+    for number, (layer, wish) in enumerate(product(_CONVOLUTIONS + _THIN, (False, True))):
+        h, w, cin, cout, kernel, strides, pad, groups = layer
+        graph = _conv((h, w, cin), cout, kernel, strides, pad, groups)
+        (call,) = lower(graph, Target(winograd=wish)).calls
+        if wish == ("winograd" in call.kernel):
+            yield from _variants(call, number // 2)
+            if number % 3 == 0 and "small" in call.params:
+                yield replace(call, params={**call.params, "small": 1})
+    for cin, cout in _DENSE:
+        graph = layer_graph(Dense("op", ()), (1, cin), (cout, cin), _rng(), zero_points=(-11, 5))
+        (call,) = lower(graph, Target()).calls
+        yield call
+        other = replace(call, kernel="mcuc_dense_s8", params={**call.params, "m": 0})
+        yield from _variants(other, cin)
+    yield from _depthwise()
+
+
+def _depthwise() -> Iterator[KernelCall]:
+    found = (re.match(r"mcuc_depthwise_(\d+)x(\d+)s(\d+)r(\d+)_s8$", k) for k in kernels())
+    windows = sorted(tuple(int(n) for n in m.groups()) for m in found if m)
+    for kh, kw, s, step in windows:
+        layers = _DEPTHWISE[::2] if kh == 1 else _DEPTHWISE + _SQUARES
+        for number, layer in enumerate(layers):
+            yield from _of_window(number, layer, kh, kw, s, step)
+    for h, w, channels, padded in _DEPTHWISE:
+        graph = _conv((h, w, channels), channels, (3, 2), (1, 2), padded, channels)
+        yield from lower(graph, Target()).calls
+
+
+def _of_window(
+    number: int, layer: tuple[int, int, int, int], kh: int, kw: int, s: int, step: int
+) -> Iterator[KernelCall]:
+    """A layer for a kernel of mcuc/depthwise.h, whether it would be chosen or not."""
+    h, w, channels, padded = layer
+    if not padded:
+        h, w = max(h, kh), max(w, kw)
+    pads = ((kh - 1) // 2, (kw - 1) // 2) if padded else (0, 0)
+    if min(h + 2 * pads[0] - kh, w + 2 * pads[1] - kw) < 0:
+        return
+    graph = _conv((h, w, channels), channels, (kh, kw), (s, s), 0, channels, pads)
+    (call,) = lower(graph, Target()).calls
+    pairs = call.params.get("pairs")
+    if not isinstance(pairs, int):  # another kernel suits it better
+        return
+    call = replace(
+        call,
+        kernel=f"mcuc_depthwise_{kh}x{kw}s{s}r{step}_s8",
+        scratch=16 * (((step - 1) * s + kh) * pairs + kh * (kw - 1)),
+    )
+    if number < len(_DEPTHWISE) and number % 2 == 0:
+        yield from _variants(call, number)
+    else:
+        yield call
+
+
+def _variants(call: KernelCall, number: int) -> Iterator[KernelCall]:
+    """A plain layer, and it with a bound, two of them, a shift, or wide."""
+    yield call
+    if call.kernel.endswith("_any_s8"):
+        return
+    changes = [{"lo": -50}, {"lo": -50, "hi": 60}, {"shift": 2}, {"wide": 1}]
+    change = changes[number % len(changes)]
+    if change == {"wide": 1} and "wide" not in call.params:
+        change = {"hi": 60}
+    name = call.kernel.replace("_s8", "_any_s8")
+    yield replace(call, kernel=name, params={**call.params, **change})
+
+
+def _conv(
+    image: tuple[int, int, int],
+    cout: int,
+    kernel: tuple[int, int],
+    strides: tuple[int, int] = (1, 1),
+    pad: int = 0,
+    groups: int = 1,
+    pads: tuple[int, int] | None = None,
+) -> Graph:
+    top, left = pads or (min(pad, kernel[0] // 2), min(pad, kernel[1] // 2))
+    op = Conv2d("op", (), strides, (top, left, top, left), groups=groups)
+    weights = (cout, *kernel, image[2] // groups)
+    return layer_graph(op, (1, *image), weights, _rng(), zero_points=(-11, 5))
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(_SEED)
+
+
+def _of(op: Op, shape: tuple[int, ...], *others: tuple[int, ...], y: QParams = _Y) -> Graph:
+    """`op` on inputs of these shapes."""
+    shapes = [shape, *others]
+    q = [_X] * len(shapes) if isinstance(op, Concat) else [_X, _Y]
+    values = [Value(f"x{i}", s, "int8", q[i]) for i, s in enumerate(shapes)]
+    return op_graph(op, values, y)
+
+
+def _elementwise() -> Iterator[Graph]:
+    for image in _IMAGES:
+        for kind in (Add, Mul):
+            for clamp in (None, (0.0, 2.0)):
+                yield _of(kind("op", (), clamp=clamp), (1, *image), (1, *image))
+            yield _of(kind("op", ()), (1, *image), (1, 1, 1, image[2]))
+        yield _of(Unary("op", (), "sigmoid"), (1, *image))
+    for rows, width in [(1, 10), (1, 1000), (1, 2), (5, 12), (1, 100), (7, 33)]:
+        yield _of(Softmax("op", ()), (1, rows, width), y=QParams((1 / 256,), -128))
+
+
+def _pools() -> Iterator[Graph]:
+    for number, image in enumerate(_IMAGES):
+        clamp = (0.0, 2.0) if number % 2 else None
+        for size, stride, pad in [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 1, 0), (3, 3, 0), (5, 1, 2)]:
+            if min(image[:2]) < size:
+                continue
+            window = ((size, size), (stride, stride), (pad,) * 4)
+            yield _of(MaxPool("op", (), *window, clamp=clamp), (1, *image), y=_X)
+            yield _of(AveragePool("op", (), *window, clamp=clamp), (1, *image))
+        if number % 2:
+            window = ((image[0], 1), (1, 1), (0, 0, 0, 0))
+            yield _of(MaxPool("op", (), *window), (1, *image), y=_X)
+            yield _of(AveragePool("op", (), *window), (1, *image))
+        yield _of(GlobalAveragePool("op", (), clamp), (1, *image))
+        yield _of(GlobalMaxPool("op", (), clamp), (1, *image), y=_X)
+    for image in [(24, 24, 64), (7, 7, 320), (1, 1, 256), (1, 3, 160), (20, 20, 12), (2, 2, 192)]:
+        yield _of(GlobalAveragePool("op", ()), (1, *image))
+        yield _of(GlobalMaxPool("op", ()), (1, *image), y=_X)
+
+
+def _moves() -> Iterator[Graph]:
+    for h, w, c in _IMAGES:
+        x = (1, h, w, c)
+        for axis, other in [(3, (1, h, w, 12)), (3, (1, h, w, 7)), (1, (1, 5, w, c))]:
+            yield _of(Concat("op", (), axis), x, other, y=_X)
+        yield _of(Concat("op", (), 3), x, x, x, y=_X)
+        for mode, pads in product(("constant", "edge", "reflect"), _paddings()):
+            yield _of(Pad("op", (), pads, 0.0, mode), x, y=_X)
+        for perm in [(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1, 3), (0, 3, 2, 1)]:
+            yield _of(Transpose("op", (), perm), x, y=_X)
+
+
+def _paddings() -> list[tuple[tuple[int, int], ...]]:
+    none = (0, 0)
+    return [(none, (1, 1), (1, 1), none), (none, (0, 2), (2, 1), none), (none, none, none, (0, 2))]
+
+
+def _random_calls() -> Iterator[KernelCall]:
+    """Small cases of the fuzz tests, which reach every kernel."""
+    taken: Counter[str] = Counter()
+    for family, number in product(FAMILIES, range(RANDOM_CASES)):
+        random = case(family, number)
+        (call,) = lower(random.graph, Target(**random.wishes)).calls
+        taken[call.kernel] += 1
+        if taken[call.kernel] <= (PER_KERNEL if call.header in COUNTED else PER_OTHER):
+            yield call
