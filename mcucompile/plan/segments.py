@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from mcucompile.plan.price import instructions
+from mcucompile.cost import instructions
 from mcucompile.plan.simulate import ORDERS, stream, turn_call, turn_rows, whole
 from mcucompile.plan.stores import Network
 from mcucompile.plan.trace import Trace

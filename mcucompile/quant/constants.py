@@ -11,7 +11,7 @@ from mcucompile.quant.numbers import requant
 
 NOTHING = 1e-30  # a range below this is all zero: any scale serves
 BIAS_LIMIT = 2.0**30  # leaves the other half of the 32 bits to the sum of products
-# Rounding it to an integer moves a result by 0.001 of a step at most, and the sums that fill the 256
+# Rounding it to an integer moves a result by 0.001 of a step at most, and sums that fill the 256
 # steps of a result stay below 2^23, so that kernels can keep two of them in a register.
 LEAST_MULTIPLIER = 2.0**17
 

@@ -51,6 +51,7 @@ CASES = {
     "empty_file": Case(_compile("empty.onnx"), 3),
     "truncated": Case(_compile("truncated.onnx"), 3),
     "three_unsupported": Case(_compile("unsupported.onnx"), 3),
+    "depends_on_data": Case(_compile("dependent.onnx"), 3),
     "symbolic_dim": Case(_compile("symbolic.onnx"), 3),
     "unknown_board": Case(_compile("cnn.onnx", board="stm32f764"), 2),
     "broken_board": Case(_compile("cnn.onnx", board="{d}/board.toml"), 2),
@@ -81,6 +82,7 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cnn = models.save(models.small_cnn(), d / "cnn.onnx")
     models.save(models.small_cnn(channels=64, size=120), d / "large.onnx")
     models.save(models.unsupported_cnn(), d / "unsupported.onnx")
+    models.save(models.data_dependent(), d / "dependent.onnx")
     symbolic = models.small_cnn()
     symbolic.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     models.save(symbolic, d / "symbolic.onnx")

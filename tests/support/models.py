@@ -41,6 +41,25 @@ def unsupported_cnn() -> onnx.ModelProto:
     return model_of(nodes, {"x": (1, 1, 4, 4)}, {"c": (1, 1, 4, 4), "a": (1, 1)}, {})
 
 
+def data_dependent() -> onnx.ModelProto:
+    """A model whose nodes, and numbers, depend on the data of each run."""
+    y = helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)
+    branches = {
+        name: helper.make_graph([helper.make_node(op, ["x"], ["inner"])], name, [], [y])
+        for name, op in [("then_branch", "Relu"), ("else_branch", "Neg")]
+    }
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], "first/Quantize"),
+        helper.make_node("ConvInteger", ["q", "w"], ["c"], "first/Conv"),
+        helper.make_node("If", ["flag"], ["y"], "second/If", **branches),
+        helper.make_node("Slice", ["x", "two", "two"], ["e"], "third/Slice"),
+        helper.make_node("Resize", ["x", "", "roi"], ["r"], "fourth/Resize"),
+    ]
+    constants = {"two": np.array([2]), "roi": np.array([2.0, 1.0, 1.0, 1.0])}
+    outputs = {name: (1, 1, 4, 4) for name in ("c", "y", "e", "r")}
+    return model_of(nodes, {"x": (1, 1, 4, 4), "flag": (1,), "w": (1, 1, 1, 1)}, outputs, constants)
+
+
 def model_of(
     nodes: Sequence[onnx.NodeProto],
     inputs: dict[str, tuple[int, ...]],

@@ -13,11 +13,15 @@ from bench.budgets import compiler_version
 from bench.cost_check import check_model
 from bench.cost_program import Case
 from bench.models import MODELS
+from mcucompile.compiler import compile_model
 from mcucompile.cost import MODES, features, fitted_compiler, fitted_kernels, instructions, table
 from mcucompile.cost.features import generic
 from mcucompile.cost.window import Bands, rows_of
+from mcucompile.measure import report
 from mcucompile.ops.conv import Conv2d
+from mcucompile.options import CompileOptions
 from mcucompile.plan.program import KernelCall, Operand
+from mcucompile.report.text import render_text
 from tests.support.layers import kernel_call, layer_graph
 from tests.support.tools import needs, needs_qemu
 from tests.support.zoo import ZOO
@@ -118,6 +122,16 @@ def test_non_negative_least_squares() -> None:
     gradient = a.T @ (a @ best - b)
     assert (gradient >= -1e-9).all()
     np.testing.assert_allclose(gradient[best > 0], 0, atol=1e-9)
+
+
+def test_the_report_states_the_estimate() -> None:
+    (model,) = [m for m in MODELS if m.name == "digits"]
+    options = CompileOptions("nano33ble", calibration=model.calibration)
+    content = report(compile_model(model.file, options))
+    total = content["instructions_estimated"]
+    assert total == sum(step["instructions_estimated"] for step in content["steps"])
+    assert 1.0 < content["latency_ms_estimated"] * 64_000 / total < 2.5  # cycles per instruction
+    assert f"estimate: {total:,} instructions" in render_text(content)
 
 
 @needs_qemu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mcucompile.errors import InternalError, UnsupportedModelError
+from mcucompile.errors import InternalError, UnsupportedModelError, UsageError
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.plan import Plan, Region
 from mcucompile.plan.planner import PlanOptions, make_plan
@@ -168,6 +168,13 @@ def test_constant_output_is_refused() -> None:
     program = build.program(x, build.constant("table", 5))
     with pytest.raises(UnsupportedModelError, match="MC105: output 'table'"):
         make_plan(program)
+
+
+def test_an_input_without_rows_cannot_be_streamed() -> None:
+    build = Builder(8)
+    (x,) = build.mix("x", build.inputs, 8)
+    with pytest.raises(UsageError, match="MC033: input 'in0' cannot be taken row by row"):
+        make_plan(build.program(x), PlanOptions(stream_input=True))
 
 
 def test_a_read_before_the_write_is_our_bug() -> None:

@@ -6,7 +6,7 @@
  * aliasing       none
  * scratch        none
  * exactness      moves bytes
- * speed          1.1 instructions per byte in words, 5 to 8 otherwise (Cortex-M4)
+ * speed          0.7 instructions per byte in words, 5 to 8 otherwise (Cortex-M4)
  */
 #ifndef MCUC_CONCAT_H
 #define MCUC_CONCAT_H
