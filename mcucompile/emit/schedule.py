@@ -65,7 +65,7 @@ class _Segment:
 
         def share(k: int) -> str:
             total = steps[k].total_rows
-            if not several:
+            if not several or most == 1:
                 return str(total)
             return "share" if total == most else f"share * {total} / {most}"
 
@@ -94,7 +94,10 @@ class _Segment:
         pulls = []
         for pull in self.segment.pulls.get(k, ()):
             window, rows = step.call.window(pull.slot), step.call.reads[pull.slot].rows
-            need = str(rows) if window is None else _need(window, f"end{k}", rows)
+            if window is None:  # all rows, as their producer counts them
+                need = str(self.plan.steps[pull.producer].total_rows)
+            else:
+                need = _need(window, f"end{k}", rows)
             pulls.append(self._ask(pull.producer, need))
         return Asked(k, until, step.total_rows, step.rows, tuple(pulls))
 

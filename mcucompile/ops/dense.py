@@ -92,7 +92,7 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
     order = gemm.word_order(cin) if cin % 4 == 0 else gemm.natural_order(cin)
     wide = gemm.is_wide(layer)
     small = gemm.wants_small_tile(width, cin, target)
-    pixels = 2 if small or width % 4 == 3 else 4  # the last three are two and one
+    pixels = 2 if small else 4
     params: dict[str, int | Const] = {
         "width": width,
         "cin": cin,

@@ -178,7 +178,10 @@ class _Run:
             begin = self.done[k]
             end = min(begin + step.rows, step.total_rows)
             for pull in self.segment.pulls.get(k, ()):
-                yield from self._ask(pull.producer, needed(step.call, pull.slot, end))
+                whole = step.call.window(pull.slot) is None and pull.producer != CALLER
+                total = self.steps[pull.producer].total_rows
+                rows_asked = total if whole else needed(step.call, pull.slot, end)
+                yield from self._ask(pull.producer, rows_asked)
             yield k, begin, end
             self.done[k] = end
 
