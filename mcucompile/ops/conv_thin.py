@@ -45,6 +45,7 @@ def thin_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
         (g.in_h, g.out_h),
         scratch=rows.ring_bytes(g),
         band=1,
+        reads_once=True,
         takes_top=True,
         why=f"{g.cin} channels in: windows are runs of rows expanded once",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mcucompile.ops import gemm
@@ -19,6 +21,7 @@ STEPS: dict[tuple[int, int, int], tuple[int, ...]] = {
     (7, 7, 2): (1,),
 } | {(1, k, 1): (1,) for k in (3, 5, 7, 9, 10, 15)}
 AMPLE = 1536  # bytes of scratch; more than two rows at a time are not worth more than this
+TURNS = (1, 2, 4)  # output rows in one call for which there may be another kernel
 CHANNELS = 4  # channels that are expanded together
 
 
@@ -28,8 +31,11 @@ def depthwise_call(layer: gemm.Layer, g: Geometry, rows: int | None = None) -> K
     rows: the most output rows that it will be asked for in one call, all if not given; the kernel
     for few rows needs less scratch memory. It is right for any number.
     """
-    fast = (g.kh, g.kw, g.sw) in STEPS and (g.dh, g.dw) == (1, 1)
-    return _fast(layer, g, rows) if fast else _any(layer, g)
+    if (g.kh, g.kw, g.sw) not in STEPS or (g.dh, g.dw) != (1, 1):
+        return _any(layer, g)
+    call = _fast(layer, g, rows)
+    turns = {n: _fast(layer, g, n) for n in TURNS} if rows is None else {}
+    return replace(call, turns=turns)
 
 
 def _fast(layer: gemm.Layer, g: Geometry, rows: int | None) -> KernelCall:
@@ -54,6 +60,7 @@ def _fast(layer: gemm.Layer, g: Geometry, rows: int | None) -> KernelCall:
         (g.in_h, g.out_h),
         scratch=_scratch(g, pairs, step),
         in_place=_may_run_in_place(g),
+        takes_top=True,
         why=f"depthwise, {window}",
     )
 
@@ -107,6 +114,7 @@ def _any(layer: gemm.Layer, g: Geometry) -> KernelCall:
         (g.in_h, g.out_h),
         scratch=CHANNELS * (2 * slots * g.dw * lane + 4 * g.kh * (g.kw + 1)),
         in_place=_may_run_in_place(g),
+        takes_top=True,
         why="depthwise, any window",
     )
 

@@ -162,7 +162,7 @@ def _forms(call: KernelCall, like: KernelCall) -> Iterator[KernelCall]:
     bases = [call] + ([call.folding] if call.folding is not None else [])
     for base in bases:
         yield base
-        yield from base.turns.values()
+        yield from (replace(turn, windows=base.windows) for turn in base.turns.values())
     if call.row_unit:
         yield call.split(like.writes[0].rows)
 
@@ -249,10 +249,7 @@ class _Call:
         elif call.tile is not None and self._walks_in_tiles:
             yield from self._tiles(*call.tile)
         elif call.band > 0 and len(call.writes) == 1:
-            row = self.step.writes[0].row_bytes
-            for y in range(0, self.end, call.band):
-                stop = min(y + call.band, self.end)
-                yield _Moment(self._rows_read(y, stop), [(0, y * row, (stop - y) * row)])
+            yield from self._bands(call.band)
         else:
             yield _Moment(self._rows_read(0, self.end), self._all_writes())
 
@@ -265,6 +262,23 @@ class _Call:
         """The promise of tiles is about one long row."""
         call = self.step.call
         return call.reads[0].rows == call.writes[0].rows == 1 and self.step.reads[0] is not None
+
+    def _bands(self, band: int) -> Iterator[_Moment]:
+        row = self.step.writes[0].row_bytes
+        known = 0  # bytes of operand 0 that need not be read again
+        for y in range(0, self.end, band):
+            stop = min(y + band, self.end)
+            reads = self._rows_read(y, stop)
+            before: list[Bytes] = []
+            if self.step.call.reads_once:
+                before = [
+                    (s, max(first, known), first + size - max(first, known))
+                    for s, first, size in reads
+                    if s == 0 and first + size > known
+                ]
+                known = max([known, *(first + size for s, first, size in reads if s == 0)])
+                reads = [r for r in reads if r[0] != 0]
+            yield _Moment(reads, [(0, y * row, (stop - y) * row)], before)
 
     def _tiles(self, taken: int, given: int) -> Iterator[_Moment]:
         size, result = self.step.call.reads[0].size, self.step.call.writes[0].size

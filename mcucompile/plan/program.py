@@ -97,6 +97,8 @@ class KernelCall:
     band: the kernel computes the result from top to bottom, this many rows at a time, and while it
         computes those from y on, it reads no row of an operand before window.begin(y). 0 if it
         goes another way. A call for some of the rows begins at a multiple of it.
+    reads_once: in one call for all rows, the kernel reads each row of operand 0 but once, before it
+        writes the first row of the result that needs it.
     tile: (bytes of operand 0, bytes of the result): the kernel walks over both in such tiles, and
         has read all of a tile before it writes the tile of the result.
     row_unit: the parameter that counts what the only row of this call is made of; the kernel
@@ -121,6 +123,7 @@ class KernelCall:
     in_place: tuple[tuple[int, int], ...] = ()
     windows: tuple[RowWindow | None, ...] = ()
     band: int = 0
+    reads_once: bool = False
     tile: tuple[int, int] | None = None
     row_unit: str = ""
     takes_top: bool = False

@@ -405,13 +405,18 @@ def _banded(net: Network, task: Task) -> Trace | None:
     if not moving:
         return None
     record = _start(net, task, *moving, result)
+    if call.reads_once:
+        for source in moving:
+            record.use(Owner("store", source.index), 0, source.size)
+        record.step(Owner("scratch", task.step), call.scratch)
     for begin in range(0, task.rows, call.band):
+        end = min(begin + call.band, task.rows)
         for store, window in zip(task.reads, task.windows, strict=True):
             if store in moving and window is not None:
                 assert store is not None
-                lo = window.begin(begin, store.rows) * store.row_bytes
-                record.use(Owner("store", store.index), lo, store.size)
-        end = min(begin + call.band, task.rows)
+                rows = store.rows
+                gone = window.end(end - 1, rows) if call.reads_once else window.begin(begin, rows)
+                record.use(Owner("store", store.index), gone * store.row_bytes, store.size)
         record.use(Owner("store", result.index), 0, end * result.row_bytes)
         record.step(Owner("scratch", task.step), call.scratch)
     return _trace(task, record)

@@ -97,7 +97,7 @@ def test_rows_on_their_own_cost_more() -> None:
 
 
 def test_a_shared_function_costs_more() -> None:
-    call = _conv(16, 3, groups=16)
+    call = _conv(16, 3)
     assert instructions(call, specialized=False) > instructions(call)
 
 
