@@ -34,7 +34,8 @@ def lower(graph: Graph, target: Target) -> Program:
         windows = []
         for o in call.reads:
             slot = names.index(o.value)
-            sees_rows = call.row_unit or o.rows == height(operands[slot].shape)
+            rows = height(operands[slot].shape)  # a single one may be the result of a fold
+            sees_rows = rows > 1 and (call.row_unit or o.rows == rows)
             windows.append(op.row_window(slot, operands, results) if sees_rows else None)
         call = replace(call, windows=tuple(windows))
         if [o.value for o in call.writes] != [v.name for v in results]:

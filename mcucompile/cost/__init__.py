@@ -90,5 +90,5 @@ def _coefficients(kernel: str, header: str, mode: Mode) -> Coefficients:
     for name in (kernel, header):
         fits = table().get(name, {})
         if fits:
-            return fits[mode] if mode in fits else fits["whole"]
+            return fits.get(mode) or fits.get("whole", FALLBACK)
     return FALLBACK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.transpose import to_nchw, to_nhwc
-from mcucompile.plan.program import KernelCall, Operand, Target
+from mcucompile.plan.program import KernelCall, Operand, RowWindow, Target
 from mcucompile.quant.mean import MeanRule, mean_rule
 from mcucompile.quant.numbers import clamp_bounds
 
@@ -38,22 +38,41 @@ class GlobalPool(Op):
         self,
         operands: Sequence[Value],
         results: Sequence[Value],
-        kernel: str,
+        kind: str,
         params: dict[str, int],
-        scratch: int,
+        scratch: tuple[int, int],
     ) -> KernelCall:
+        """The call of the kernel `kind` of mean or maximum.
+
+        scratch: bytes for the image in one piece, and for folding its rows.
+        """
         _, h, w, c = operands[0].shape
-        return KernelCall(
+        image = KernelCall(
             op=self.name,
-            kernel=kernel,
+            kernel=f"mcuc_global_{kind}_s8",
             header="mcuc/global_pool.h",
             params={"height": 1, "width": h * w, "channels": c} | params,
             reads=(Operand(operands[0].name, 1, h * w * c),),
             writes=(Operand(results[0].name, 1, c),),
-            scratch=scratch,
+            scratch=scratch[0],
             in_place=((0, 0),),
             why="the image as one long row",
         )
+        if h == 1:
+            return image
+        rows = replace(
+            image,
+            kernel=f"mcuc_global_{kind}_rows_s8",
+            header="mcuc/global_pool_rows.h",
+            params={**image.params, "height": h, "width": w},
+            reads=(Operand(operands[0].name, h, w * c),),
+            scratch=scratch[1],
+            in_place=(),
+            windows=(RowWindow(),),
+            folds=True,
+            why="the image row by row",
+        )
+        return replace(image, folding=rows)
 
 
 @dataclass(frozen=True)
@@ -89,7 +108,7 @@ class GlobalAveragePool(GlobalPool):
             "hi": mean.rule.hi,
         }
         sums = 4 * operands[0].shape[3]  # bytes of an int32 per channel
-        return self._call(operands, results, "mcuc_global_average_s8", params, sums)
+        return self._call(operands, results, "average", params, (sums, sums))
 
 
 @dataclass(frozen=True)
@@ -112,7 +131,8 @@ class GlobalMaxPool(GlobalPool):
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
         lo, hi = clamp_bounds(results[0].q, self.clamp)
-        return self._call(operands, results, "mcuc_global_max_s8", {"lo": lo, "hi": hi}, 0)
+        largest = operands[0].shape[3]  # a byte per channel
+        return self._call(operands, results, "max", {"lo": lo, "hi": hi}, (0, largest))
 
 
 def global_kind(op_type: str) -> type[GlobalPool]:

@@ -10,13 +10,13 @@ late or looked for in the wrong place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mcucompile.errors import InternalError
+from mcucompile.plan.check_steps import check_region, check_steps, text, value_bytes
 from mcucompile.plan.plan import ARENA_ALIGN, CALLER, Place, Plan, Region, Step, needed
-from mcucompile.plan.program import KernelCall, Operand, Program
 
 NOTHING = -1  # tag of bytes that hold no value
 
@@ -30,7 +30,7 @@ def check_plan(plan: Plan) -> None:
     a call writes over what it reads only as its kernel allows; scratch memory touches nothing that
     the call reads or writes; inputs survive where that is promised.
     """
-    _check_steps(plan)
+    check_steps(plan)
     arena = _Arena(plan)
     for name, region in plan.inputs.items() if plan.pushed is None else ():
         arena.write(plan.program.root(name), region.offset, 0, region.size)
@@ -60,7 +60,7 @@ def _push(plan: Plan, arena: _Arena, y: int) -> None:
     place = plan.pushed
     if place is None:
         raise InternalError("plan: it asks the caller for rows")
-    _check_region(plan, place.region, f"plan: input '{name}'")
+    check_region(plan, place.region, f"plan: input '{name}'")
     arena.write(plan.program.root(name), place.row(y), y * place.row_bytes, place.row_bytes)
 
 
@@ -82,7 +82,7 @@ class _Arena:
             if name not in plan.program.aliases:
                 self.starts[name] = total
                 self.names.append(name)
-                total += _bytes(plan.program, name)
+                total += value_bytes(plan.program, name)
 
     def write(self, name: str, offset: int, first: int, size: int) -> None:
         """Bytes [first, first + size) of value `name` are now at `offset`."""
@@ -106,95 +106,6 @@ class _Arena:
             return "nothing"
         name = next(n for n in reversed(self.names) if self.starts[n] <= tag)
         return f"byte {tag - self.starts[name]} of '{name}'"
-
-
-def _check_steps(plan: Plan) -> None:
-    program = plan.program
-    if len(plan.steps) != len(program.calls):
-        raise InternalError(f"plan: {len(plan.steps)} steps for {len(program.calls)} kernel calls")
-    ends = [0, *(s.end for s in plan.segments)]
-    if [*(s.first for s in plan.segments), len(plan.steps)] != ends:
-        raise InternalError("plan: the segments do not cover the steps")
-    for k, (step, call) in enumerate(zip(plan.steps, program.calls, strict=True)):
-        _check_form(step, call, f"plan: step {k}")
-        _check_places(plan, step, f"plan: step {k} ({call.op})")
-    for ports, names in ((plan.inputs, program.inputs), (plan.outputs, program.outputs)):
-        if tuple(ports) != tuple(dict.fromkeys(names)):
-            raise InternalError("plan: the inputs and outputs are not the program's")
-        for name, region in ports.items():
-            _check_region(plan, region, f"plan: '{name}'")
-            if plan.pushed is not None and ports is plan.inputs:
-                continue
-            if region.size != _bytes(program, name):
-                raise InternalError(f"plan: '{name}' is not {_bytes(program, name)} bytes long")
-
-
-def _check_places(plan: Plan, step: Step, where: str) -> None:
-    program = plan.program
-    for operand, place in zip(step.call.reads, step.reads, strict=True):
-        in_flash = program.values[program.root(operand.value)].data is not None
-        if in_flash != (place is None):
-            raise InternalError(f"{where}: constants, and only they, are in flash")
-        if place is not None:
-            _check_place(plan, operand, place, f"{where} reads '{operand.value}'")
-    for operand, place in zip(step.call.writes, step.writes, strict=True):
-        _check_place(plan, operand, place, f"{where} writes '{operand.value}'")
-    _check_scratch(plan, step, where)
-
-
-def _check_form(step: Step, call: KernelCall, where: str) -> None:
-    """The step's call must be the program's or one of its forms, with its windows or wider ones."""
-    same_slots = len(step.reads) == len(call.reads) and len(step.writes) == len(call.writes)
-    if step.call.op != call.op or not same_slots:
-        raise InternalError(f"{where} is not the program's call of {call.op}")
-    if step.call is call:
-        return
-    for form in _forms(call, step.call):
-        slots = range(len(form.reads))
-        wider = all(step.call.window(i) in (None, form.window(i)) for i in slots)
-        if wider and _same_work(step.call, form):
-            return
-    raise InternalError(f"{where} runs {step.call.kernel} in a form that {call.op} does not have")
-
-
-def _forms(call: KernelCall, like: KernelCall) -> Iterator[KernelCall]:
-    """The forms of `call`; the one that is split into rows has as many rows as `like`."""
-    bases = [call] + ([call.folding] if call.folding is not None else [])
-    for base in bases:
-        yield base
-        yield from (replace(turn, windows=base.windows) for turn in base.turns.values())
-    if call.row_unit:
-        yield call.split(like.writes[0].rows)
-
-
-def _same_work(a: KernelCall, b: KernelCall) -> bool:
-    return replace(a, windows=(), turns={}) == replace(b, windows=(), turns={})
-
-
-def _check_place(plan: Plan, operand: Operand, place: Place, where: str) -> None:
-    _check_region(plan, place.region, where)
-    size = operand.rows * operand.row_bytes
-    if size != _bytes(plan.program, operand.value) or place.row_bytes != operand.row_bytes:
-        raise InternalError(f"{where}: the operand is not the size of its value")
-    if not place.rows > 0 or place.pitch < place.row_bytes or place.stride < 1 or place.lead < 0:
-        raise InternalError(f"{where}: its rows overlap")
-
-
-def _check_region(plan: Plan, region: Region, where: str) -> None:
-    if region.offset % ARENA_ALIGN:
-        raise InternalError(f"{where}: {_text(region)} is not aligned")
-    if not 0 <= region.offset <= region.end <= plan.arena_size:
-        raise InternalError(f"{where}: {_text(region)} is not inside the arena")
-
-
-def _check_scratch(plan: Plan, step: Step, where: str) -> None:
-    if step.scratch is None:
-        if step.call.scratch:
-            raise InternalError(f"{where}: it has no scratch memory")
-        return
-    _check_region(plan, step.scratch, where)
-    if step.scratch.size < step.call.scratch:
-        raise InternalError(f"{where}: scratch is smaller than {step.call.scratch} bytes")
 
 
 Bytes = tuple[int, int, int]  # of a value: (operand slot, first byte, number)
@@ -246,6 +157,8 @@ class _Call:
             row = self.step.writes[0].row_bytes
             written = [(0, self.begin * row, (self.end - self.begin) * row)]
             yield _Moment(self._rows_read(self.begin, self.end), written)
+        elif self._is_in_place:
+            yield _Moment(self._rows_read(0, self.end), self._all_writes())
         elif call.tile is not None and self._walks_in_tiles:
             yield from self._tiles(*call.tile)
         elif call.band > 0 and len(call.writes) == 1:
@@ -256,6 +169,12 @@ class _Call:
     @property
     def _is_all(self) -> bool:
         return (self.begin, self.end) == (0, self.step.total_rows)
+
+    @property
+    def _is_in_place(self) -> bool:
+        """Does it write over an operand from the same base on? That promise is one of its own."""
+        pairs = [(self.step.reads[r], self.step.writes[w]) for r, w in self.step.call.in_place]
+        return any(r is not None and r.offset == w.offset for r, w in pairs)
 
     @property
     def _walks_in_tiles(self) -> bool:
@@ -342,8 +261,8 @@ class _Call:
                 if region.overlaps(mine) and not self._may_share(slot, target):
                     what = "its scratch" if target == SCRATCH else f"result {target}"
                     raise InternalError(
-                        f"plan: {self.where}: {what} in {_text(region)} overlaps what is read of "
-                        f"'{self.step.call.reads[slot].value}' in {_text(mine)}"
+                        f"plan: {self.where}: {what} in {text(region)} overlaps what is read of "
+                        f"'{self.step.call.reads[slot].value}' in {text(mine)}"
                     )
         for i, (s, a) in enumerate(written):
             if any(t != s and a.overlaps(b) for t, b in written[:i]):
@@ -362,14 +281,18 @@ class _Call:
         assert source is not None
         if (read, write) in call.in_place and source.offset == target.offset:
             same_slots = (source.rows, source.pitch) == (target.rows, target.pitch)
-            if (target.stride, target.lead) == (1, 0) and (self._is_all or same_slots):
+            dense = source.pitch == source.row_bytes and target.pitch == target.row_bytes
+            plain = (source.stride, source.lead) == (target.stride, target.lead) == (1, 0)
+            if plain and (same_slots or (self._is_all and dense)):
                 return True
         window = call.window(0)
         if not call.takes_top or window is None or self.end - self.begin != 1 or read != 0:
             return False
-        top = (self.begin * window.stride - window.top) % source.rows
-        fits = target.row_bytes <= source.row_bytes
-        return fits and target.row(self.begin) == source.offset + top * source.pitch
+        top = self.begin * window.stride // window.divide - window.top
+        end = window.end(self.begin, call.reads[0].rows)
+        fits = target.row_bytes <= source.row_bytes and end - top <= source.rows
+        slot = source.offset + top % source.rows * source.pitch
+        return fits and target.row(self.begin) == slot
 
 
 SCRATCH = -1  # in the place of the slot of a result
@@ -401,12 +324,3 @@ def _pieces(place: Place, first: int, size: int) -> Iterator[tuple[int, int, int
         length = min(size, place.row_bytes - at)
         yield place.row(y) + at, first, length
         first, size = first + length, size - length
-
-
-def _bytes(program: Program, name: str) -> int:
-    value = program.values[name]
-    return int(np.prod(value.shape, dtype=np.int64)) * np.dtype(value.dtype).itemsize
-
-
-def _text(region: Region) -> str:
-    return f"[{region.offset}, {region.end})"

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 Intervals = tuple[tuple[int, int], ...]
 
 WORK = 1_000_000  # intervals looked at in one search, about half a second
-ROUNDS = 1000  # moves tried per block and climb, at most
+ROUNDS = 150  # moves tried per block and climb, at most
 CLIMBS = 3  # orders of the portfolio that are improved
 
 

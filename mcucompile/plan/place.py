@@ -12,7 +12,7 @@ from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Place, Plan, Pull, Region,
 from mcucompile.plan.program import KernelCall
 from mcucompile.plan.segments import Schedule
 from mcucompile.plan.simulate import asking_order, turn_call, turn_rows
-from mcucompile.plan.stores import Network, Store, Task, stored_bytes
+from mcucompile.plan.stores import INPUT, Network, Store, Task, stored_bytes
 from mcucompile.plan.trace import Owner, Trace, Use
 
 
@@ -56,8 +56,10 @@ def aligned(size: int) -> int:
 def _all_uses(net: Network, traces: Iterable[Trace]) -> tuple[list[Use], list[int]]:
     """Uses of all segments on one time scale, those of waiting stores included; and the step that
     each tick belongs to."""
-    found: list[Use] = []
-    steps: list[int] = []
+    found = [  # before anything is computed the inputs are there, even rows that nobody reads
+        Use(Owner("store", s.index), 0, 0, 0, s.size) for s in net.stores if s.first == INPUT
+    ]
+    steps = [0]
     for trace in traces:
         now = len(steps)
         steps += _tick_steps(trace)
@@ -68,8 +70,6 @@ def _all_uses(net: Network, traces: Iterable[Trace]) -> tuple[list[Use], list[in
             owner = Owner("store", s.index)
             if s.first < trace.first <= s.last and owner not in touched:
                 found.append(Use(owner, now, now + trace.ticks - 1, 0, s.size))
-    if not steps:  # a model that computes nothing: its inputs are there all the same
-        found = [Use(Owner("store", s.index), 0, 0, 0, s.size) for s in net.stores]
     return found, steps
 
 

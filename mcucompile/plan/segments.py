@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from mcucompile.cost import instructions
-from mcucompile.plan.simulate import ORDERS, stream, turn_call, turn_rows, whole
+from mcucompile.plan.simulate import ORDERS, stream, turn_call, turn_rows
 from mcucompile.plan.stores import Network
 from mcucompile.plan.trace import Trace
+from mcucompile.plan.whole import whole
 
 NEVER = 1 << 60  # a peak beyond any limit
 TURNS = (4, 2)  # rows at a time instead of one: fewer instructions

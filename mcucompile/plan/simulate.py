@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mcucompile.plan.plan import ARENA_ALIGN
 from mcucompile.plan.program import KernelCall, RowWindow
 from mcucompile.plan.stores import INPUT, Network, Store, Task
 from mcucompile.plan.trace import Event, Owner, Recorder, TooMuchError, Trace
@@ -123,6 +124,8 @@ class _Stream:
         rest = [k for k, t in self.tasks.items() if self._is_left(t)]
         for k in rest:
             self._ask(k, self.tasks[k].rows)
+        if not all(self.done[k] for k in self.tasks):  # nobody wants any row of a step
+            raise TooMuchError
         return Trace(
             self.first,
             self.end,
@@ -174,6 +177,7 @@ class _Stream:
             return None
         reader, seen, _ = self.readers[result.index][0]
         fits = result.row_bytes <= source.row_bytes and self.rows[reader] == 1
+        fits &= source.row_bytes % ARENA_ALIGN == 0 or result.row_bytes % ARENA_ALIGN > 0
         return window if fits and seen == RowWindow() else None
 
     @staticmethod
@@ -213,6 +217,8 @@ class _Stream:
                 self._ask(producer, need)
         if step in self.taken:
             self._lodge(task, begin)
+        elif task.by_rows.folds:
+            self._fold(task, begin, end)
         elif task.heir is None:
             for store in task.writes:
                 self._bear(store, end)
@@ -222,10 +228,20 @@ class _Stream:
         for store in touched:
             self._note_height(store)
         self.events.append(Event(step, begin, end))
-        self.record.step(Owner("scratch", step), self.scratch[step])
+        self.record.step(Owner("scratch", step), 0 if task.by_rows.folds else self.scratch[step])
+        if task.by_rows.folds and end == task.rows:
+            self.record.use(Owner("scratch", step), 0, 0)
         self.done[step] = end
         for store in touched:
             self._bury(store)
+
+    def _fold(self, task: Task, begin: int, end: int) -> None:
+        """Sums are kept from the first rows on; the result comes with the last ones."""
+        if begin == 0:
+            self.record.use(Owner("scratch", task.step), 0, self.scratch[task.step])
+        if end == task.rows:
+            for store in task.writes:
+                self._bear(store, store.rows)
 
     def _lodge(self, task: Task, y: int) -> None:
         """Row y of the result goes where row y * stride - top of the operand is, was or will be."""
@@ -273,7 +289,7 @@ class _Stream:
     def _bury(self, store: Store) -> None:
         """Give away the rows of `store` that no reader needs any more."""
         i = store.index
-        if self.outlives[i] or self.dead[i] == store.rows:
+        if self.outlives[i] or self.dead[i] == store.rows or not self.born[i]:
             return
         dead = store.rows
         for step, window, rows in self.readers[i]:
@@ -294,129 +310,3 @@ class _Stream:
         """Has the reader of the result of `step` consumed its last row?"""
         (reader,) = self.readers[self.tasks[step].writes[0].index]
         return self.done[reader[0]] == reader[2]
-
-
-def whole(net: Network, step: int) -> Trace:
-    """Step `step` in one call, in the way that needs the fewest bytes."""
-    task = net.tasks[step]
-    ways = [_plain(net, task)]
-    if task.heir is None and len(task.writes) == 1:
-        ways += [w for w in (_merged(net, task), _tiled(net, task), _banded(net, task)) if w]
-    return min(ways, key=lambda w: w.peak)
-
-
-def _waiting(net: Network, task: Task, *active: Store) -> int:
-    """Bytes of the stores that are alive at `task`, those that are `active` aside."""
-    return sum(
-        s.size
-        for s in net.stores
-        if s.first <= task.step <= s.last and s not in active and s.first != task.step
-    )
-
-
-def _trace(task: Task, record: Recorder, merged: dict[int, int] | None = None) -> Trace:
-    return Trace(
-        task.step,
-        task.step + 1,
-        "whole",
-        record.peak,
-        events=(Event(task.step, 0, task.whole.writes[0].rows),),
-        merged=merged or {},
-        uses=record.finish(),
-        ticks=record.tick,
-    )
-
-
-def _touched(task: Task) -> list[Store]:
-    stores = [s for s in (*task.reads, *task.writes) if s is not None]
-    return list({s.index: s for s in stores}.values())
-
-
-def _start(net: Network, task: Task, *moving: Store) -> Recorder:
-    """A recorder in which everything that `task` touches is whole, but for the stores `moving`."""
-    touched = _touched(task)
-    record = Recorder(_waiting(net, task, *touched), None)
-    for store in touched:
-        if store not in moving:
-            record.use(Owner("store", store.index), 0, store.size)
-    return record
-
-
-def _plain(net: Network, task: Task) -> Trace:
-    record = _start(net, task)
-    record.step(Owner("scratch", task.step), task.whole.scratch)
-    return _trace(task, record)
-
-
-def _dying(task: Task, slot: int) -> Store | None:
-    """The store read through `slot` alone, if nobody needs it after `task`."""
-    store = task.reads[slot]
-    if store is None or store.keeps or store.last > task.step or task.reads.count(store) > 1:
-        return None
-    return store
-
-
-def _merged(net: Network, task: Task) -> Trace | None:
-    """The result takes the bytes of an operand from the same base on."""
-    pairs = [s for s, w in task.whole.in_place if w == 0]
-    found = [(store, s) for s in pairs if (store := _dying(task, s)) is not None]
-    if not found:
-        return None
-    source, _ = max(found, key=lambda f: f[0].size)
-    result = task.writes[0]
-    record = _start(net, task, source, result)
-    record.use(Owner("store", source.index), 0, max(source.size, result.size))
-    record.step(Owner("scratch", task.step), task.whole.scratch)
-    return _trace(task, record, {result.index: source.index})
-
-
-def _tiled(net: Network, task: Task) -> Trace | None:
-    """Tile by tile: each is read before its results are written.
-
-    What is in use changes by the same amount from tile to tile, so that the first and the last
-    tiles say it all.
-    """
-    source = _dying(task, 0) if task.whole.tile else None
-    if source is None:
-        return None
-    assert task.whole.tile is not None
-    result, (taken, given) = task.writes[0], task.whole.tile
-    tiles = -(-source.size // taken)
-    record = _start(net, task, source, result)
-    owners = Owner("store", source.index), Owner("store", result.index)
-    record.use(owners[0], 0, source.size)
-    record.step(Owner("scratch", task.step), task.whole.scratch)
-    for t in sorted({1, max(tiles - 1, 1), tiles}):
-        record.use(owners[0], min(t * taken, source.size), source.size)
-        record.use(owners[1], 0, min(t * given, result.size))
-        record.step(Owner("scratch", task.step), task.whole.scratch)
-    return _trace(task, record)
-
-
-def _banded(net: Network, task: Task) -> Trace | None:
-    """From top to bottom: rows above the window are given away, rows of the result grow."""
-    call = task.whole
-    windows = [w for w in task.windows if w is not None]
-    if call.band == 0 or not windows or call.writes[0].rows != task.rows:
-        return None
-    dying = [_dying(task, i) for i, w in enumerate(task.windows) if w is not None]
-    moving = [s for s in dying if s is not None]
-    result = task.writes[0]
-    if not moving:
-        return None
-    record = _start(net, task, *moving, result)
-    if call.reads_once:
-        for source in moving:
-            record.use(Owner("store", source.index), 0, source.size)
-        record.step(Owner("scratch", task.step), call.scratch)
-    for begin in range(0, task.rows, call.band):
-        end = min(begin + call.band, task.rows)
-        for store, window in zip(task.reads, task.windows, strict=True):
-            if store in moving and window is not None:
-                assert store is not None
-                rows = store.rows
-                gone = window.end(end - 1, rows) if call.reads_once else window.begin(begin, rows)
-                record.use(Owner("store", store.index), gone * store.row_bytes, store.size)
-        record.use(Owner("store", result.index), 0, end * result.row_bytes)
-        record.step(Owner("scratch", task.step), call.scratch)
-    return _trace(task, record)

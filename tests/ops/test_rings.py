@@ -13,7 +13,7 @@ from mcucompile.plan.program import Target
 from tests.ops.test_conv import random_conv
 from tests.ops.test_depthwise import depthwise, same
 from tests.ops.test_moves import pad_cases
-from tests.ops.test_pool import average_cases, max_cases
+from tests.ops.test_pool import average_cases, global_cases, max_cases
 from tests.support.rings import Rows, check_in_rings
 
 
@@ -36,6 +36,13 @@ def _check(graphs: list[Graph], least: int) -> None:
 
 def test_pools() -> None:
     _check([*max_cases(), *average_cases()], 12)
+
+
+def test_global_pools() -> None:
+    """Which fold rows instead."""
+    cases = [g for g in global_cases() if g.value("x").shape[1] > 1]
+    assert all(lower(g, Target()).calls[0].folding for g in cases)
+    check_in_rings([(g, Rows()) for g in cases])
 
 
 def test_pads() -> None:

@@ -211,4 +211,4 @@ def test_placements_of_random_graphs_meet_the_bound() -> None:
         plan = make_plan(program)
         gaps.append(plan.arena_size / plan.lower_bound - 1)
     assert max(gaps) <= 0.08
-    assert sum(gap > 0.02 for gap in gaps) <= 14
+    assert sum(gaps) / len(gaps) <= 0.04
