@@ -108,6 +108,8 @@ def calls() -> Iterator[KernelCall]:
         rows = by_rows(call, graph.value("y").shape[1])
         if rows is not call:
             yield rows
+        if call.folding is not None:
+            yield call.folding
     yield from _random_calls()
 
 

@@ -19,7 +19,8 @@ import pytest
 from tests.support import models, zoo
 
 GOLDEN = zoo.ROOT / "tests" / "golden" / "errors"
-_LARGE = re.compile(r" *\b(\d{1,3}(,\d{3})+\b|\d{2,}(?= bytes|, sta| are available))")  # change with the kernels
+# Numbers that change with the kernels.
+_LARGE = re.compile(r" *\b(\d{1,3}(,\d{3})+\b|\d{2,}(?= bytes|, sta| are available))")
 
 
 @dataclass(frozen=True)
