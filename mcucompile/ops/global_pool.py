@@ -98,15 +98,7 @@ class GlobalAveragePool(GlobalPool):
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        mean = self._rule(operands, results)
-        params = {
-            "zero": mean.full * mean.operand_zero,
-            "m": mean.rule.m[0],
-            "shift": mean.rule.shift,
-            "zp": mean.rule.zero_point,
-            "lo": mean.rule.lo,
-            "hi": mean.rule.hi,
-        }
+        params = self._rule(operands, results).params()
         sums = 4 * operands[0].shape[3]  # bytes of an int32 per channel
         return self._call(operands, results, "average", params, (sums, sums))
 

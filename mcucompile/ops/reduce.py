@@ -52,15 +52,7 @@ class _Linear(Reduction):
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        mean = self._rule(operands, results)
-        params = {
-            "zero": mean.full * mean.operand_zero,
-            "m": mean.rule.m[0],
-            "shift": mean.rule.shift,
-            "zp": mean.rule.zero_point,
-            "lo": mean.rule.lo,
-            "hi": mean.rule.hi,
-        }
+        params = self._rule(operands, results).params()
         return self.call("mcuc_reduce_sum_s8", operands, results, params)
 
 

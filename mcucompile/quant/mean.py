@@ -33,6 +33,17 @@ class MeanRule:
     numerator: int
     operand_zero: int
 
+    def params(self) -> dict[str, int]:
+        """The fields of a kernel for sums of the full count."""
+        return {
+            "zero": self.full * self.operand_zero,
+            "m": self.rule.m[0],
+            "shift": self.rule.shift,
+            "zp": self.rule.zero_point,
+            "lo": self.rule.lo,
+            "hi": self.rule.hi,
+        }
+
     def apply(self, total: Array, n: Array, count: Array) -> Array:
         """int8 means of the sums `total`; n, count: integers >= 1 that broadcast to its shape."""
         r = self.rule
