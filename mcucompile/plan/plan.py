@@ -100,6 +100,25 @@ class Pull:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another way to do it. peak: bytes in use at the worst moment. instructions: estimated."""
+
+    name: str
+    peak: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Why a segment runs as it does, for people. other: the next best way, if there is one."""
+
+    peak: int
+    instructions: int
+    why: str
+    other: Alternative | None = None
+
+
+@dataclass(frozen=True)
 class Segment:
     """Steps [first, end), run depth-first: each computes rows when another one asks for them.
 
@@ -126,6 +145,7 @@ class Plan:
     inputs, outputs: value name -> region, in the order of the model.
     keeps_inputs: a run leaves the bytes of the inputs intact. pushed: where the rows of the only
     input go, if the caller hands them over one by one; None if it writes the inputs before a run.
+    choices: why, one for each segment. alternatives: what other schedules would need.
     """
 
     program: Program
@@ -138,6 +158,8 @@ class Plan:
     outputs: Mapping[str, Region]
     keeps_inputs: bool = False
     pushed: Place | None = None
+    choices: tuple[Choice, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
     def events(self) -> Iterator[tuple[int, int, int]]:
         """What a run does: (step, first row, end of rows) for each kernel call, in order.

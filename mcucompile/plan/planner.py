@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from mcucompile.plan.explain import alternatives, choices
 from mcucompile.plan.place import Layout, assemble, lay_out
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import Optimize, Program
@@ -56,7 +57,8 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
         if best is None or rank < best[0]:
             best = (rank, schedule, layout)
     assert best is not None
-    return assemble(net, best[1], best[2], options.keep_input)
+    plan = assemble(net, best[1], best[2], options.keep_input)
+    return replace(plan, choices=choices(segmenter, best[1]), alternatives=alternatives(segmenter))
 
 
 def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[float, ...]:

@@ -86,10 +86,16 @@ class Segmenter:
                     limit = best[end][0] - best[first][0]
                     trace = self._cheaper(first, end, peak, turns, limit)
                     if trace is not None:
-                        best[end] = (best[first][0] + self._price(trace), trace)
+                        best[end] = (best[first][0] + self.price(trace), trace)
         if best[-1][0] == math.inf:
             return None
         return self._schedule(_backwards([trace for _, trace in best]))
+
+    def streamed(self, first: int, end: int) -> Trace | None:
+        """Steps [first, end) row by row with the fewest bytes; None where that is not possible."""
+        if not self.streams or first < 0 or end > self.count:
+            return None
+        return self._best_order(first, end, 1, NEVER)
 
     def _cheaper(
         self, first: int, end: int, peak: int, turns: Sequence[int], limit: float
@@ -144,7 +150,8 @@ class Segmenter:
             self.known[key] = found
         return found
 
-    def _price(self, trace: Trace) -> float:
+    def price(self, trace: Trace) -> float:
+        """Estimated instructions of a segment."""
         if trace.mode == "whole":
             return self.prices[trace.first]
         return self._stream_price(trace.first, trace.end, trace.turn)
@@ -159,7 +166,7 @@ class Segmenter:
         return Schedule(
             tuple(traces),
             max((t.peak for t in traces), default=0),
-            sum(map(self._price, traces)),
+            sum(map(self.price, traces)),
         )
 
 

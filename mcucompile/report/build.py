@@ -20,6 +20,7 @@ from mcucompile.emulate.work import Work
 from mcucompile.ir import Graph, Op, Port
 from mcucompile.plan.plan import Plan, Region, Step
 from mcucompile.report.pruning import pruning
+from mcucompile.report.schedule import schedule
 
 SCHEMA_VERSION = 1
 
@@ -111,6 +112,7 @@ def build_report(
         "outputs": _ports(graph.output_ports, graph.outputs, plan.outputs),
         "keeps_inputs": plan.keeps_inputs,
         "pruning": pruning(whole or graph, graph),
+        "schedule": schedule(plan),
         "steps": steps,
         "buffers": _buffers(plan),
         "shared_code": _shared_code(measured),

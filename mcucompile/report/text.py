@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mcucompile.report.build import SCHEMA_VERSION, Report
 from mcucompile.report.fit import label, live_buffers, origin, peak_step
+from mcucompile.report.schedule import schedule_lines
 
 WIDTH = 96  # columns
 MAP_WIDTH = 64  # columns for the bytes of the arena
@@ -45,6 +46,7 @@ def render_text(report: Report) -> str:
         _warnings(report),
         _summary(report),
         _memory_map(report),
+        [_cut(line) for line in schedule_lines(report)],
         _steps(report),
         _shared_code(report),
         _largest(report),
