@@ -1,14 +1,16 @@
 # CMake package of mcucompile: models as libraries, programs under QEMU.
 #
-#     find_package(mcucompile REQUIRED)          # -Dmcucompile_DIR=$(mcucompile cmake-dir)
+#     find_package(mcucompile CONFIG REQUIRED)   # -Dmcucompile_DIR=$(mcucompile cmake-dir)
 #     mcucompile_add_model(digits
 #         MODEL digits.onnx BOARD stm32f746
 #         [CALIBRATION calib.npz] [NAME digits] [OPTIMIZE time|balanced|ram] [OPTIONS --ram 60000])
 #     target_link_libraries(firmware PRIVATE digits)
 #
-# makes the static library `digits`, whose generated header <digits.h> is on the include path of
-# whoever links it. The model is compiled again when it, its calibration data or a board file
-# changes. The folder of generated files is the target's property MCUCOMPILE_DIR.
+# makes the static library `digits`, with the alias mcucompile::digits, whose generated header
+# <digits.h> is on the include path of whoever links it. The model is compiled again when it, its
+# calibration data, its board file or the compiler changes, and not otherwise; what is generated is
+# written only where it differs. The folder of generated files, with the report, is the target's
+# property MCUCOMPILE_DIR. add_subdirectory and FetchContent of the project give the same commands.
 #
 #     mcucompile_qemu_program(demo)
 #
@@ -16,9 +18,12 @@
 # start-up code, memory map and a console, so that it runs in QEMU as an ordinary program: by
 # `qemu-system-arm`, by ctest, and by custom commands that name the target.
 #
-# MCUCOMPILE_COMMAND is how mcucompile is started: the program on PATH, or a Python 3 that has it.
+# MCUCOMPILE_COMMAND is how mcucompile is started: by default the one that this file belongs to,
+# else the program on PATH, else a Python 3 that has it.
 
 include_guard(GLOBAL)
+cmake_policy(PUSH)
+cmake_policy(VERSION 3.21)
 
 add_library(mcucompile_runtime INTERFACE)
 add_library(mcucompile::runtime ALIAS mcucompile_runtime)
@@ -31,19 +36,31 @@ function(_mcucompile_find_command)
   if(MCUCOMPILE_COMMAND)
     return()
   endif()
-  find_program(MCUCOMPILE_EXECUTABLE mcucompile NO_CMAKE_FIND_ROOT_PATH)
-  if(MCUCOMPILE_EXECUTABLE)
-    set(command ${MCUCOMPILE_EXECUTABLE})
-  else()
-    find_package(Python3 3.11 QUIET COMPONENTS Interpreter)
-    set(command ${Python3_EXECUTABLE} -m mcucompile)
-    execute_process(COMMAND ${command} --version RESULT_VARIABLE status OUTPUT_QUIET ERROR_QUIET)
-    if(NOT status EQUAL 0)
-      message(FATAL_ERROR "mcucompile is neither on PATH nor a module of Python 3: activate its "
-        "virtual environment, or set MCUCOMPILE_COMMAND")
-    endif()
+  # In a wheel this file is <prefix>/lib/python3.x/site-packages/mcucompile/_data/cmake/<this>.
+  set(prefix ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../../../../../..)
+  set(checkout ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/..)
+  find_program(MCUCOMPILE_EXECUTABLE mcucompile HINTS ${prefix}/bin NO_CMAKE_FIND_ROOT_PATH)
+  find_package(Python3 3.11 QUIET COMPONENTS Interpreter)
+  set(candidates)
+  if(EXISTS ${checkout}/mcucompile/cli.py AND Python3_EXECUTABLE)
+    cmake_path(ABSOLUTE_PATH checkout NORMALIZE OUTPUT_VARIABLE checkout)
+    list(APPEND candidates
+      "${CMAKE_COMMAND}|-E|env|PYTHONPATH=${checkout}|${Python3_EXECUTABLE}|-m|mcucompile")
   endif()
-  set(MCUCOMPILE_COMMAND ${command} CACHE STRING "How mcucompile is started")
+  if(MCUCOMPILE_EXECUTABLE)
+    list(APPEND candidates "${MCUCOMPILE_EXECUTABLE}")
+  endif()
+  list(APPEND candidates "${Python3_EXECUTABLE}|-m|mcucompile")
+  foreach(candidate IN LISTS candidates)
+    string(REPLACE "|" ";" command "${candidate}")
+    execute_process(COMMAND ${command} --version RESULT_VARIABLE status OUTPUT_QUIET ERROR_QUIET)
+    if(status EQUAL 0)
+      set(MCUCOMPILE_COMMAND ${command} CACHE STRING "How mcucompile is started")
+      return()
+    endif()
+  endforeach()
+  message(FATAL_ERROR "mcucompile is neither on PATH nor a module of Python 3: activate its "
+    "virtual environment, or set MCUCOMPILE_COMMAND")
 endfunction()
 
 function(mcucompile_add_model target)
@@ -77,20 +94,25 @@ function(mcucompile_add_model target)
     list(APPEND options -O ${arg_OPTIMIZE})
   endif()
 
+  # The depfile names everything else. The stamp is what is newer than all of it; the sources may
+  # be older, where a compilation has not changed them.
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/${target}.mcucompile)
-  set(sources ${folder}/${arg_NAME}.c ${folder}/${arg_NAME}_weights.c)
+  set(sources ${folder}/${arg_NAME}.c ${folder}/${arg_NAME}_weights.c ${folder}/${arg_NAME}.h)
   add_custom_command(
-    OUTPUT ${sources} ${folder}/${arg_NAME}.h
+    OUTPUT ${folder}.stamp ${sources}
     BYPRODUCTS ${folder}/${arg_NAME}_report.json ${folder}/${arg_NAME}_report.txt
-    COMMAND ${MCUCOMPILE_COMMAND} ${arg_MODEL} ${options}
-            --name ${arg_NAME} --output ${folder} --quiet > ${folder}.log
+    COMMAND ${MCUCOMPILE_COMMAND} ${arg_MODEL} ${options} --name ${arg_NAME} --quiet
+            --output ${folder} --depfile ${folder}.stamp.d > ${folder}.log
+    COMMAND ${CMAKE_COMMAND} -E touch ${folder}.stamp
     DEPENDS ${depends}
+    DEPFILE ${folder}.stamp.d
     COMMENT "Compiling ${arg_MODEL} for ${arg_BOARD}"
     VERBATIM)
 
-  add_library(${target} STATIC ${sources} ${folder}/${arg_NAME}.h)
+  add_library(${target} STATIC ${sources})
+  add_library(mcucompile::${target} ALIAS ${target})
+  target_link_libraries(${target} PUBLIC mcucompile::runtime)
   target_include_directories(${target} PUBLIC ${folder})
-  target_compile_features(${target} PUBLIC c_std_99)
   # The figures in the report hold for these flags.
   target_compile_options(${target} PRIVATE -O2 -ffunction-sections -fdata-sections)
   if(CMAKE_SYSTEM_PROCESSOR STREQUAL "arm" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
@@ -121,3 +143,5 @@ function(mcucompile_qemu_program target)
     LINK_DEPENDS ${_MCUCOMPILE_SUPPORT}/mps2.ld
     CROSSCOMPILING_EMULATOR "${qemu}")
 endfunction()
+
+cmake_policy(POP)

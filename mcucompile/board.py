@@ -143,8 +143,16 @@ def load_board(name: str) -> Board:
 
     Raises BoardError: MC051 for an unknown board or a missing file, MC052 for a wrong file.
     """
+    return _read_board(board_file(name))
+
+
+def board_file(name: str) -> Path:
+    """Where the board called `name` is described; a name that ends in .toml is a path itself.
+
+    Raises BoardError MC051 for an unknown board.
+    """
     if name.endswith(".toml"):
-        return _read_board(Path(name))
+        return Path(name)
     boards = known_boards()
     if name not in boards:
         near = difflib.get_close_matches(name, boards, n=3, cutoff=0.4)
@@ -156,7 +164,7 @@ def load_board(name: str) -> Board:
             f"the known boards are {', '.join(boards)}",
             f"{hint}give one of these, or the path of a board file (.toml)".strip(),
         )
-    return _read_board(resources.boards_dir() / f"{name}.toml")
+    return resources.boards_dir() / f"{name}.toml"
 
 
 def _read_board(path: Path) -> Board:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from mcucompile import __version__, commands, resources
+from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError, UsageError
 from mcucompile.options import CompileOptions, SampleOptions
 
@@ -143,18 +144,21 @@ def _progress(quiet: bool) -> Callable[[str], None]:
 
 
 def _write_json(file: Path | None, content: dict[str, Any]) -> None:
-    if file is None:
-        return
+    if file is not None:
+        _write("--json", file, json.dumps(content, indent=2) + "\n")
+
+
+def _write(option: str, file: Path, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             "MC022",
             f"file '{file}'",
             "cannot be written",
             error.strerror or str(error),
-            "choose another path for --json",
+            f"choose another path for {option}",
         ) from error
 
 
@@ -170,11 +174,21 @@ def cli() -> None:
 @cli.command("compile")
 @compile_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [build/NAME].")
+@click.option(
+    "--depfile",
+    type=click.Path(path_type=Path),
+    metavar="TARGET.d",
+    help="Also write the files that the result depends on, as a rule for TARGET.",
+)
 def compile_command(**args: Any) -> None:
     """Compile MODEL to a folder of C (the default command)."""
+    options = _options(args)
     result = commands.compile_to_folder(
-        args["model"], _options(args), args["output"], _progress(args["quiet"])
+        args["model"], options, args["output"], _progress(args["quiet"])
     )
+    if args["depfile"]:
+        target = args["depfile"].with_suffix("")
+        _write("--depfile", args["depfile"], depfile(target, args["model"], options))
     commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
     click.echo(result.text)
 

@@ -109,7 +109,8 @@ def write_sources(compilation: Compilation, folder: Path) -> None:
 def write_files(files: dict[str, str], folder: Path) -> None:
     """Write {path: text} below `folder`: all files or, if anything fails, none.
 
-    The files are written to a temporary sibling first and then moved into place. Raises
+    The files are written to a temporary sibling first and then moved into place. A file that has
+    this text already keeps its time, so that what was built from it is not built again. Raises
     UsageError MC021 if the folder cannot be written.
     """
     try:
@@ -126,7 +127,8 @@ def write_files(files: dict[str, str], folder: Path) -> None:
                 return
             for path in files:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(staging / path, folder / path)
+                if not _same(staging / path, folder / path):
+                    os.replace(staging / path, folder / path)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
@@ -137,3 +139,7 @@ def write_files(files: dict[str, str], folder: Path) -> None:
             f"{error.strerror or error}",
             "choose another folder with -o, or change its permissions",
         ) from error
+
+
+def _same(a: Path, b: Path) -> bool:
+    return b.is_file() and a.read_bytes() == b.read_bytes()

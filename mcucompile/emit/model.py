@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mcucompile.plan.program import Optimize
 from mcucompile.templating import render
 
 RUNTIME_ABI = 1  # MCUC_RUNTIME_ABI of the runtime these templates are written for
+_INCLUDE = re.compile(r'#include "(mcuc/[^"]+)"')
 _TEMPLATES = {
     "{name}.h": "model.h.j2",
     "{name}.c": "model.c.j2",
@@ -80,13 +82,23 @@ def _tensors(
 
 
 def _runtime_headers(headers: Sequence[str]) -> dict[str, str]:
-    """The given runtime headers and what they include, so that the folder compiles alone."""
+    """The given runtime headers and what they include, so that the folder compiles alone.
+
+    They include each other by relative paths, for compilers without any include path.
+    """
     found: dict[str, str] = {}
     todo = list(headers)
     while todo:
         header = todo.pop()
         if header not in found:
             text = (resources.runtime_dir() / header).read_text(encoding="utf-8")
-            found[header] = text
-            todo += re.findall(r'#include "(mcuc/[^"]+)"', text)
+            todo += _INCLUDE.findall(text)
+            found[header] = _with_relative_includes(header, text)
     return found
+
+
+def _with_relative_includes(header: str, text: str) -> str:
+    def relative(include: re.Match[str]) -> str:
+        return f'#include "{posixpath.relpath(include[1], posixpath.dirname(header))}"'
+
+    return _INCLUDE.sub(relative, text)

@@ -109,7 +109,7 @@ def _need(window: RowWindow, end: str, rows: int) -> str:
     if window.divide > 1:
         more = window.size - window.top
         times = "" if window.stride == 1 else f" * {window.stride}"
-        return f"up_to(({end} - 1){times} / {window.divide} + {more}, {rows})"
+        return f"mcuc_up_to(({end} - 1){times} / {window.divide} + {more}, {rows})"
     more = window.size - window.top - window.stride
     scaled = end if window.stride == 1 else f"{end} * {window.stride}"
-    return f"up_to({scaled} {'-' if more < 0 else '+'} {abs(more)}, {rows})"
+    return f"mcuc_up_to({scaled} {'-' if more < 0 else '+'} {abs(more)}, {rows})"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support import models
+from tests.support.tools import needs, needs_qemu
 from tests.support.zoo import ROOT
 
 pytestmark = pytest.mark.skipif(
@@ -61,3 +65,65 @@ def test_installed_wheel_compiles_the_example(site: Path, tmp_path: Path) -> Non
     sources = [*(tmp_path / "out").glob("*.c"), "main.c"]
     run("gcc", "-std=c99", "-Wall", "-Werror", "-Iout", *sources, "-o", "main", cwd=tmp_path)
     run(tmp_path / "main", cwd=tmp_path)
+
+
+FIRMWARE = """\
+cmake_minimum_required(VERSION 3.21)
+project(firmware LANGUAGES C)
+find_package(mcucompile CONFIG REQUIRED)
+mcucompile_add_model(net MODEL net.onnx BOARD ${BOARD} CALIBRATION x.npy)
+add_executable(firmware main.c)
+target_link_libraries(firmware PRIVATE net)
+mcucompile_qemu_program(firmware)
+enable_testing()
+add_test(NAME firmware COMMAND firmware)
+set_tests_properties(firmware PROPERTIES PASS_REGULAR_EXPRESSION "4 scores")
+"""
+MAIN = """\
+#include <stdio.h>
+#include <string.h>
+#include "net.h"
+
+static uint8_t arena[NET_ARENA_SIZE] __attribute__((aligned(NET_ARENA_ALIGN)));
+
+int main(void) {
+    net_context ctx;
+    net_init(&ctx, arena);
+    memset(net_input(&ctx, 0), 0, NET_INPUT0_SIZE);
+    net_run(&ctx);
+    printf("%d scores, the first is %d\\n", NET_OUTPUT0_SIZE, net_output(&ctx, 0)[0]);
+    return 0;
+}
+"""
+
+
+@needs_qemu
+@needs("cmake")
+@pytest.mark.parametrize(
+    ("board", "core"),
+    [
+        ("stm32f746", "m7"),
+        pytest.param("nano33ble", "m4f", marks=pytest.mark.slow),
+        pytest.param("sparkfun-edge", "m4f", marks=pytest.mark.slow),
+    ],
+)
+def test_a_firmware_needs_only_the_wheel_cmake_and_the_toolchain(
+    board: str, core: str, site: Path, tmp_path: Path
+) -> None:
+    models.save(models.small_cnn(), tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", np.ones((4, 1, 12, 12), np.float32))
+    (tmp_path / "CMakeLists.txt").write_text(FIRMWARE)
+    (tmp_path / "main.c").write_text(MAIN)
+    package = mcucompile("cmake-dir", cwd=tmp_path, site=site).strip()
+    toolchain = f"{package}/arm-none-eabi-{core}.cmake"
+    options = (f"-DBOARD={board}", f"-Dmcucompile_DIR={package}", "--toolchain", toolchain)
+    run("cmake", "-S", ".", "-B", "build", *options, cwd=tmp_path, site=site)
+    run("cmake", "--build", "build", cwd=tmp_path, site=site)
+    assert "100% tests passed" in run("ctest", "--test-dir", "build", cwd=tmp_path, site=site)
+
+    sizes = run("arm-none-eabi-size", "-A", *(tmp_path / "build").rglob("net*.obj"), cwd=tmp_path)
+    assert [int(n) for n in re.findall(r"^\.data\S*\s+(\d+)", sizes, re.MULTILINE)] == [0, 0]
+    nm = ("arm-none-eabi-nm", "--defined-only", "--format=posix", "build/libnet.a")
+    names = re.findall(r"^(\S+) \w [0-9a-f]+", run(*nm, cwd=tmp_path), re.MULTILINE)
+    assert "net_run" in names
+    assert [n for n in names if not n.startswith(("net_", "mcuc_", "$"))] == []

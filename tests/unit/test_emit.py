@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ from mcucompile.ops.add import Add
 from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from tests.support.graphs import op_graph
+from tests.support.tools import needs, needs_cross
+from tests.support.zoo import ROOT
 
 WARNINGS = "-Wall -Wextra -Wconversion -Wshadow -pedantic -Werror".split()
 HOSTILE = 'a/b;c:0 */ "q" \\ ??/ \n#define int é'
@@ -64,11 +67,57 @@ def test_two_emissions_are_identical() -> None:
 
 
 def test_every_file_the_sources_include_is_there() -> None:
+    """Relative to the file that includes it: no include path is needed."""
     files = _files()
-    for text in files.values():
+    for path, text in files.items():
         for line in text.splitlines():
             if line.startswith('#include "'):
-                assert line.split('"')[1] in files
+                included = posixpath.join(posixpath.dirname(path), line.split('"')[1])
+                assert posixpath.normpath(included) in files
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        pytest.param(["gcc -c demo.c demo_weights.c"], marks=needs("gcc")),
+        pytest.param(["make"], marks=needs("make")),
+        pytest.param(["cmake -B build", "cmake --build build"], marks=needs("cmake")),
+        pytest.param(
+            [
+                f"cmake -B build --toolchain {ROOT}/cmake/arm-none-eabi-m7.cmake",
+                "cmake --build build",
+            ],
+            marks=needs("cmake", "arm-none-eabi-gcc"),
+        ),
+    ],
+    ids=["gcc", "make", "cmake", "cross"],
+)
+def test_the_folder_builds_alone(commands: list[str], tmp_path: Path) -> None:
+    _write(tmp_path)
+    (tmp_path / "Makefile").write_text("CC = gcc\nlibdemo.a: demo.o demo_weights.o\n\tar r $@ $^\n")
+    for command in commands:
+        done = subprocess.run(
+            command.split(), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("*.o")) + list(tmp_path.rglob("*.a"))
+
+
+@needs_cross
+def test_every_symbol_has_the_prefix_of_the_model_or_the_runtime(tmp_path: Path) -> None:
+    _write(tmp_path)
+    sources = [p.name for p in tmp_path.glob("*.c")]
+    subprocess.run(
+        ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-c", *sources], cwd=tmp_path, check=True
+    )
+    objects = [p.with_suffix(".o").name for p in tmp_path.glob("*.c")]
+    done = subprocess.run(
+        ["arm-none-eabi-nm", "--defined-only", "--format=posix", *objects],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = [line.split()[0] for line in done.stdout.splitlines() if " " in line]
+    assert "demo_run" in names
+    assert [n for n in names if not n.startswith(("demo_", "mcuc_", "$"))] == []
 
 
 @pytest.mark.parametrize("value", [0.1, 1.0, 1e-30, 3.4e38, 123456789.0])
