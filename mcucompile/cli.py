@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,10 @@ from mcucompile import __version__, commands, resources
 from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError, UsageError
 from mcucompile.options import CompileOptions, SampleOptions
+from mcucompile.report.compare import compare_text, require_limits
+from mcucompile.report.csv import render_csv
+from mcucompile.report.html import render_html
+from mcucompile.report.text import WIDTH, render_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -143,6 +148,11 @@ def _progress(quiet: bool) -> Callable[[str], None]:
     return (lambda text: None) if quiet else (lambda text: click.echo(f"  {text}", err=True))
 
 
+def _columns() -> int:
+    """Columns for a report: the terminal's, if results go to one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+
+
 def _write_json(file: Path | None, content: dict[str, Any]) -> None:
     if file is not None:
         _write("--json", file, json.dumps(content, indent=2) + "\n")
@@ -183,14 +193,14 @@ def cli() -> None:
 def compile_command(**args: Any) -> None:
     """Compile MODEL to a folder of C (the default command)."""
     options = _options(args)
-    result = commands.compile_to_folder(
+    report = commands.compile_to_folder(
         args["model"], options, args["output"], _progress(args["quiet"])
     )
     if args["depfile"]:
         target = args["depfile"].with_suffix("")
         _write("--depfile", args["depfile"], depfile(target, args["model"], options))
-    commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
-    click.echo(result.text)
+    commands.echo_warnings(report, lambda text: click.echo(text, err=True))
+    click.echo(render_text(report, _columns()))
 
 
 @cli.command()
@@ -229,17 +239,42 @@ def validate(**args: Any) -> None:
 @json_option
 def profile(**args: Any) -> None:
     """Count the instructions of every step under QEMU: exact and repeatable."""
-    result = commands.profile_model(args["model"], _options(args), _progress(args["quiet"]))
-    _write_json(args["json_file"], result.report)
-    commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
-    click.echo(result.text)
+    report = commands.profile_model(args["model"], _options(args), _progress(args["quiet"]))
+    _write_json(args["json_file"], report)
+    commands.echo_warnings(report, lambda text: click.echo(text, err=True))
+    click.echo(render_text(report, _columns()))
 
 
-@cli.command()
+@cli.command("report")
 @click.argument("path", type=click.Path(path_type=Path))
-def report(path: Path) -> None:
-    """Show the report of a compiled folder, or of a report file."""
-    click.echo(commands.report_text(path))
+@click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page here.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write a line per step here.")
+@click.option(
+    "--compare", type=click.Path(path_type=Path), help="Show what changed since this report."
+)
+@click.option("--max-sram", type=click.IntRange(1), metavar="BYTES", help="Exit 4 above this.")
+@click.option("--max-flash", type=click.IntRange(1), metavar="BYTES", help="Exit 4 above this.")
+@click.option("--max-instructions", type=click.IntRange(1), help="Exit 4 above this.")
+def report_command(
+    path: Path,
+    html: Path | None,
+    csv: Path | None,
+    compare: Path | None,
+    max_sram: int | None,
+    max_flash: int | None,
+    max_instructions: int | None,
+) -> None:
+    """Show the report of a compiled folder, or of a report file; write it in other forms."""
+    content = commands.read_report(path)
+    if html is not None:
+        _write("--html", html, render_html(content))
+    if csv is not None:
+        _write("--csv", csv, render_csv(content))
+    if compare is not None:
+        click.echo(compare_text(commands.read_report(compare), content))
+    elif html is None and csv is None:
+        click.echo(render_text(content, _columns()))
+    require_limits(content, max_sram, max_flash, max_instructions)
 
 
 @cli.command()

@@ -15,16 +15,11 @@ from mcucompile.errors import UsageError
 from mcucompile.frontend.node import IMPORTERS
 from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.quant.samples import load_samples
-from mcucompile.report.build import Report
+from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import fit_or_raise
+from mcucompile.report.html import render_html
 from mcucompile.report.text import render_text
 from mcucompile.validate import Validation, Where, require_exact, validate
-
-
-@dataclass(frozen=True)
-class CompileResult:
-    report: Report
-    text: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ def echo_warnings(report: Report, echo: Callable[[str], None]) -> None:
 
 def compile_to_folder(
     model: Path, options: CompileOptions, output: Path | None, progress: Progress
-) -> CompileResult:
+) -> Report:
     """Compile, measure with the board's toolchain if it is there, write folder and report.
 
     Raises DoesNotFitError before anything is written.
@@ -64,13 +59,13 @@ def compile_to_folder(
     measured, warnings = measure.measure_if_possible(compilation, progress)
     report = measure.report(compilation, measured, None, warnings)
     fit_or_raise(report)
-    text = render_text(report)
     files = dict(compilation.files)
     files[f"{compilation.name}_report.json"] = _json(report)
-    files[f"{compilation.name}_report.txt"] = text + "\n"
+    files[f"{compilation.name}_report.txt"] = render_text(report) + "\n"
+    files[f"{compilation.name}_report.html"] = render_html(report)
     write_files(files, folder)
     progress(f"wrote {folder}")
-    return CompileResult(report, text)
+    return report
 
 
 def validate_model(
@@ -88,22 +83,21 @@ def validate_model(
     return ValidateResult(measure.report(compilation), validation)
 
 
-def profile_model(model: Path, options: CompileOptions, progress: Progress) -> CompileResult:
+def profile_model(model: Path, options: CompileOptions, progress: Progress) -> Report:
     """Compile and count instructions per step under QEMU; the report has them."""
     compilation = compile_model(model, options, progress)
     measured = measure.measure(compilation, progress)
     fit_or_raise(measure.report(compilation, measured))
     progress("profile under QEMU")
-    report = measure.report(compilation, measured, measure.profile(compilation))
-    return CompileResult(report, render_text(report))
+    return measure.report(compilation, measured, measure.profile(compilation))
 
 
-def report_text(path: Path) -> str:
-    """The text of a report file, or of the only report in a folder."""
+def read_report(path: Path) -> Report:
+    """A report file, or the only report in a folder. Raises UsageError MC031 if there is none."""
     file = _report_file(path)
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        return render_text(report)
+        check_version(report)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             "MC031",
@@ -112,6 +106,7 @@ def report_text(path: Path) -> str:
             f"{type(error).__name__}: {error}",
             "give a folder written by mcucompile, or its *_report.json",
         ) from error
+    return Report(report)
 
 
 def boards_text() -> str:

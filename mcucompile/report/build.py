@@ -27,6 +27,12 @@ SCHEMA_VERSION = 1
 Report = dict[str, Any]
 
 
+def check_version(report: Report) -> None:
+    """Raise ValueError if `report` is of another schema version."""
+    if report["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {report['schema_version']}, not {SCHEMA_VERSION}")
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """The model that was compiled. sha256: of its file. params: numbers in its constants."""

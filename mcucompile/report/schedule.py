@@ -43,7 +43,7 @@ def schedule_lines(report: Report) -> list[str]:
     found = report["schedule"]
     if not found["segments"]:
         return []
-    lines = ["schedule: peak bytes and estimated instructions; what the next best would need"]
+    lines = ["schedule: bytes at the peak, instructions; then the next best"]
     for mode, group in groupby(found["segments"], key=lambda s: str(s["mode"])):
         segments = list(group)
         if mode == "whole":

@@ -6,12 +6,18 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mcucompile.report.build import SCHEMA_VERSION, Report
+from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import label, live_buffers, origin, peak_step
 from mcucompile.report.schedule import schedule_lines
 
-WIDTH = 96  # columns
-MAP_WIDTH = 64  # columns for the bytes of the arena
+WIDTH = 96  # columns, unless a terminal has others
+NARROWEST = 60
+MAP_MARGIN = 24  # columns of the memory map besides operators and bytes of the arena
+LEGEND = (
+    "r read, w written, x written in place of what is read, s scratch, - kept for a later step, "
+    ". free"
+)
+HANGING = " " * 11  # before what does not fit a line of the summary
 LARGEST = 5
 
 
@@ -35,35 +41,55 @@ _COLUMNS = (
 )
 
 
-def render_text(report: Report) -> str:
+def render_text(report: Report, width: int = WIDTH) -> str:
     """All of a report: warnings, summary, memory map, steps, largest consumers. No final newline.
 
-    Raises ValueError if `report` is of another schema version.
+    No line is longer than `width` columns, or NARROWEST. Raises ValueError if `report` is of
+    another schema version.
     """
-    if report["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"schema version {report['schema_version']}, not {SCHEMA_VERSION}")
-    sections = [
-        _warnings(report),
-        _summary(report),
-        _memory_map(report),
-        [_cut(line) for line in schedule_lines(report)],
+    width = max(width, NARROWEST)
+    check_version(report)
+    tables = [
+        _memory_map(report, width),
+        schedule_lines(report),
         _steps(report),
         _shared_code(report),
         _largest(report),
         _pruned(report),
     ]
+    sections = [
+        _warnings(report, width),
+        [part for line in _summary(report) for part in _folded(line, width)],
+        *([_cut(line, width) for line in lines] for lines in tables),
+    ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
-def _warnings(report: Report) -> list[str]:
+def _folded(line: str, width: int) -> list[str]:
+    """A line of the summary as one or several, cut between words if possible."""
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=HANGING,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    ) or [line]
+
+
+def _cut(line: str, width: int) -> str:
+    """A line of a table without what does not fit."""
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def _warnings(report: Report, width: int) -> list[str]:
     """A frame that nobody can miss."""
     if not report["warnings"]:
         return []
-    bar = "!" * WIDTH
+    bar = "!" * width
     lines = [bar]
     for warning in report["warnings"]:
-        text = textwrap.wrap(f"WARNING: {warning}", WIDTH - 6)
-        lines += [f"!! {line.ljust(WIDTH - 6)} !!" for line in text]
+        text = textwrap.wrap(f"WARNING: {warning}", width - 6)
+        lines += [f"!! {line.ljust(width - 6)} !!" for line in text]
     return [*lines, bar]
 
 
@@ -173,29 +199,29 @@ def _bytes(count: int | None) -> str:
 # -- memory map -------------------------------------------------------------------------------
 
 
-def _memory_map(report: Report) -> list[str]:
+def _memory_map(report: Report, width: int) -> list[str]:
     """One row per step, one column per slice of the arena."""
     size = report["sram"]["arena_bytes"]
     if not report["steps"] or not size:
         return []
     kinds = max(len(s["op"]) for s in report["steps"])
+    columns = width - kinds - MAP_MARGIN
     head = " " * (kinds + 18)
     lines = [
-        "memory map: r read, w written, x written in place of what is read, s scratch,",
-        "            - kept for a later step, . free",
-        f"{head}0{f'{size:,}'.rjust(MAP_WIDTH)}",
+        *_folded(f"memory map: {LEGEND}", width),
+        f"{head}0{f'{size:,}'.rjust(columns)}",
     ]
     peak = peak_step(report)
     for step in report["steps"]:
         mark = " peak" if step is peak else ""
-        row = _map_row(report, step, size)
+        row = _map_row(report, step, size, columns)
         lines.append(
             f"{step['index']:5} {step['op']:{kinds}} {step['live_bytes']:9,} |{row}|{mark}"
         )
     return lines
 
 
-def _map_row(report: Report, step: Report, size: int) -> str:
+def _map_row(report: Report, step: Report, size: int, columns: int) -> str:
     layers = [("-", b) for b in live_buffers(report, step["index"])]
     roles = {"scratch": "s", "read": "r", "write": "w"}
     layers += [(roles[b["role"]], b) for b in step["buffers"]]
@@ -206,23 +232,23 @@ def _map_row(report: Report, step: Report, size: int) -> str:
         for r in read
         if w["role"] == "write" and w["offset"] == r["offset"]
     ]
-    row = ["."] * MAP_WIDTH
+    row = ["."] * columns
     for letter, use in sorted(layers, key=lambda layer: "-srwx".index(layer[0])):
-        for column in _columns(use["offset"], use["end"], size):
+        for column in _columns(use["offset"], use["end"], size, columns):
             row[column] = letter
     return "".join(row)
 
 
-def _columns(offset: int, end: int, size: int) -> range:
+def _columns(offset: int, end: int, size: int, columns: int) -> range:
     """The columns whose slice of the arena has a byte of [offset, end)."""
-    return range(offset * MAP_WIDTH // size, -(-end * MAP_WIDTH // size))
+    return range(offset * columns // size, -(-end * columns // size))
 
 
 # -- steps and largest consumers --------------------------------------------------------------
 
 
 def _steps(report: Report) -> list[str]:
-    """A table with four lines per step; what does not fit a line is cut."""
+    """A table with four lines per step."""
     kinds = max((len(s["op"]) for s in report["steps"]), default=0)
     columns = [c for c in _COLUMNS if any(s[c.key] is not None for s in report["steps"])]
     lines = [f" step {'op':{kinds}}" + "".join(f" {c.title:>{c.width}}" for c in columns)]
@@ -232,7 +258,7 @@ def _steps(report: Report) -> list[str]:
         lines += [f"{step['index']:5} {step['op']:{kinds}}{cells}"]
         lines += [f"      {_flow(step['shapes'])} {label(step)}", f"      {places}"]
         lines.append(f"      {step['kernel']}: {step['why']}")
-    return [_cut(line) for line in lines]
+    return lines
 
 
 def _shared_code(report: Report) -> list[str]:
@@ -243,7 +269,7 @@ def _shared_code(report: Report) -> list[str]:
     lines = ["code of several steps:"]
     for f in shared:
         lines.append(f"{f['bytes']:13,} {f['function']}, steps {', '.join(map(str, f['steps']))}")
-    return [_cut(line) for line in lines]
+    return lines
 
 
 def _flow(shapes: Report) -> str:
@@ -262,7 +288,7 @@ def _largest(report: Report) -> list[str]:
         lines.append(f"in the arena at the peak, step {peak['index']}:")
         for b in live_buffers(report, peak["index"])[:LARGEST]:
             lines.append(f"{b['end'] - b['offset']:13,}  {_range(b)} {origin(report, b)}")
-    return [_cut(line) for line in lines]
+    return lines
 
 
 def _ranking(report: Report, title: str, key: Callable[[Report], int]) -> Iterator[str]:
@@ -289,7 +315,7 @@ def _pruned(report: Report) -> list[str]:
         figures = zip((channels, macs, weights), widths, strict=True)
         lines.append("  ".join(f"{text:>{width}}" for text, width in figures))
         lines[-1] += f"  {label(layer)}"
-    return [_cut(line) for line in lines]
+    return lines
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -298,7 +324,3 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _range(use: Report) -> str:
     return f"[{use['offset']}, {use['end']})"
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."

@@ -51,6 +51,7 @@ def test_folder_holds_sources_and_report(compiled: Path) -> None:
         "small_cnn_1_weights.c",
         "small_cnn_1_report.json",
         "small_cnn_1_report.txt",
+        "small_cnn_1_report.html",
         "CMakeLists.txt",
         "mcuc",
     } == names

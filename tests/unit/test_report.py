@@ -234,7 +234,7 @@ def test_text_says_the_main_figures() -> None:
 
 
 def test_memory_map_shows_every_step() -> None:
-    lines = render_text(report_of()).splitlines()
+    lines = render_text(report_of(), width=91).splitlines()
     rows = [line.split("|")[1] for line in lines if line.count("|") == 2]
     peak = [line.endswith("peak") for line in lines if line.count("|") == 2]
     assert [len(row) for row in rows] == [64] * 4

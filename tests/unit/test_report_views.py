@@ -1,0 +1,129 @@
+"""Other forms of the report: page, CSV, comparison, limits, narrow text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from copy import deepcopy
+from html.parser import HTMLParser
+
+import pytest
+
+from mcucompile.errors import DoesNotFitError
+from mcucompile.report.compare import compare_text, require_limits
+from mcucompile.report.csv import render_csv
+from mcucompile.report.html import memory_map, render_html
+from mcucompile.report.text import NARROWEST, render_text
+from tests.unit.test_report import report_of
+
+VOID = {"meta", "link", "br", "rect", "line", "path"}
+
+
+class Page(HTMLParser):
+    """Collects text, and complains about tags that do not match."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in VOID or tag == "rect":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_page_is_well_formed_and_says_it_all() -> None:
+    page = render_html(report_of(instructions=[1000, 2000, 500, 10]))
+    words = " ".join(" ".join(Page(page).text).split())
+    for expected in ("24,916 bytes", "4,164 bytes", "3,540 instructions", "conv2", "mcuc_mix_s8"):
+        assert expected in words
+    assert "http" not in page.replace("http-equiv", "")  # nothing comes from a network
+
+
+def test_names_from_the_model_cannot_become_markup() -> None:
+    report = report_of(warnings=("<script>alert(1)</script>",))
+    report["steps"][0]["onnx_names"] = ['"><img src=x onerror=alert(2)>']
+    report["model"]["name"] = "<b>net"
+    page = Page(render_html(report))
+    assert not any(name == "onerror" for name, _ in page.attributes)
+    assert "<script>alert(1)</script>" in " ".join(page.text)
+
+
+def test_page_without_measurements_or_steps() -> None:
+    assert "not known" in render_html(report_of(measured=None))
+    empty = report_of()
+    empty["steps"], empty["buffers"] = [], []
+    assert memory_map(empty) is None
+    Page(render_html(empty))
+
+
+def test_memory_map_boxes_are_the_buffers() -> None:
+    report = report_of()
+    shown = memory_map(report)
+    assert shown is not None
+    assert len(shown.boxes) == len(report["buffers"])
+    size = report["sram"]["arena_bytes"]
+    heights = [b["end"] - b["offset"] for b in report["buffers"]]
+    scale = max(b.height for b in shown.boxes) / max(heights)
+    for box, buffer, height in zip(shown.boxes, report["buffers"], heights, strict=True):
+        assert box.height == pytest.approx(max(height * scale, 1), abs=0.02)
+        assert box.y == pytest.approx(18 + (size - buffer["end"]) * scale, abs=0.02)
+        assert f"{height:,} bytes" in box.text
+    ends = {(b.x, b.x + b.width) for b in shown.boxes}
+    assert max(end for _, end in ends) < shown.width
+
+
+def test_csv_has_a_line_per_step() -> None:
+    report = report_of(instructions=[1000, 2000, 500, 10])
+    rows = list(csv.DictReader(io.StringIO(render_csv(report))))
+    assert [r["instructions"] for r in rows] == ["1000", "2000", "500", "10"]
+    assert [r["onnx_names"] for r in rows] == ["conv1", "conv2", "sum", "fc"]
+    unmeasured = csv.DictReader(io.StringIO(render_csv(report_of(measured=None))))
+    assert {r["code_bytes"] for r in unmeasured} == {""}
+
+
+def test_compare_shows_what_changed() -> None:
+    before, after = report_of(), report_of()
+    assert compare_text(before, after).endswith("no step is different")
+    after = deepcopy(after)
+    after["flash"]["total_bytes"] += 416
+    after["steps"][1]["weight_bytes"] += 100
+    after["steps"][2]["onnx_names"] = ["other"]
+    text = compare_text(before, after)
+    assert "+416 +10.0%" in text
+    assert "Mix conv2: weight_bytes 16 -> 116" in text
+    assert "only before  Mix sum" in text
+    assert "only after   Mix other" in text
+
+
+def test_limits() -> None:
+    report = report_of(instructions=[1000, 2000, 500, 10])
+    require_limits(report)
+    require_limits(report, 24_916, 4_164, 3_540)
+    for limits in ((24_915, None, None), (None, 4_163, None), (None, None, 3_539)):
+        with pytest.raises(DoesNotFitError, match="MC303") as error:
+            require_limits(report, *limits)
+        assert error.value.code == 4
+    with pytest.raises(DoesNotFitError, match="unknown"):
+        require_limits(report_of(measured=None), sram=1_000_000)
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 96, 150])
+def test_text_fits_the_terminal(width: int) -> None:
+    report = report_of(instructions=[1000, 2000, 500, 10], warnings=("a long warning " * 9,))
+    text = render_text(report, width)
+    assert max(map(len, text.splitlines())) <= max(width, NARROWEST)
+    assert "24,300" in text
