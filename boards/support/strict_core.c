@@ -10,21 +10,55 @@
 #define CCR_DIV_0_TRP (1u << 4)
 #define CFSR_MMFAR_VALID (1u << 7)
 #define CFSR_BFAR_VALID (1u << 15)
+#define CFSR_STACKING (1u << 4 | 1u << 12)
 
-#define MPU_CTRL (*(volatile uint32_t *)0xE000ED94u)
+#define MPU_CTRL (*(volatile uint32_t *)MPU_CTRL_ADDRESS)
 #define MPU_RBAR (*(volatile uint32_t *)0xE000ED9Cu)
 #define MPU_RASR (*(volatile uint32_t *)0xE000EDA0u)
-#define MPU_CTRL_ENABLE 1u
-#define MPU_CTRL_DEFAULT_MAP 4u           /* for what no region covers */
-#define MPU_RASR_READ_ONLY_4M 0x06020000u /* AP = 6: read-only; TEX,S,C,B = 0,0,1,0: normal */
-#define MPU_RASR_SIZE_4M_ENABLE (21u << 1 | 1u)
+#define MPU_RBAR_VALID (1u << 4)
+#define MPU_RASR_ENABLE 1u
+#define PAGE_LOG2 10 /* QEMU is slow where the pages it works with are divided */
+
+static uint32_t regions_used;
+
+/* A region of 2^log2 bytes around `start`; of its eighths the ones in `parts` are accessible. */
+static void set_region(uint32_t start, uint32_t log2, uint32_t access, uint32_t parts) {
+    MPU_RBAR = (start & ~((1u << log2) - 1u)) | MPU_RBAR_VALID | regions_used++;
+    MPU_RASR = access | (~parts & 0xFFu) << 8 | (log2 - 1u) << 1 | MPU_RASR_ENABLE;
+}
 
 void make_core_strict(void) {
     SCB_CCR |= CCR_UNALIGN_TRP | CCR_DIV_0_TRP;
-    MPU_RBAR = 0x00000000u | 1u << 4; /* region 0 at address 0 */
-    MPU_RASR = MPU_RASR_READ_ONLY_4M | MPU_RASR_SIZE_4M_ENABLE;
-    MPU_CTRL = MPU_CTRL_DEFAULT_MAP | MPU_CTRL_ENABLE;
+    set_region(0, 22, CODE, 0xFF);
+    regions_used = 0; /* of those that confine_to gives away: they take the place of this one */
+    MPU_CTRL = MPU_OPEN;
     __asm__ volatile("dsb\n\tisb" ::: "memory");
+}
+
+/* A region is a power of two in size and place, of which each eighth can be switched off. So the
+ * first region covers the most eighths that fit, and what remains is less than one of them. */
+void confine_to(uint32_t start, uint32_t end, uint32_t access, int regions) {
+    for (; start < end; regions--) {
+        uint32_t log2 = PAGE_LOG2 + 3;
+        while (1u << log2 < end - start && (start & ((2u << log2) - 1u)) == 0) {
+            log2++;
+        }
+        const uint32_t part = 1u << (log2 - 3);
+        const uint32_t first = start >> (log2 - 3) & 7u;
+        uint32_t count = (end - start) / part;
+        if (regions == 1 || part == 1u << PAGE_LOG2) { /* the last region covers the rest */
+            count = (end - start + part - 1u) / part;
+        }
+        if (count > 8u - first) {
+            count = 8u - first;
+        }
+        set_region(start, log2, access, ((1u << count) - 1u) << first);
+        start += count * part;
+    }
+}
+
+void confine_to_code(uint32_t start) {
+    set_region(start, 6, CODE, 0xFF);
 }
 
 static void print_hex(const char *label, uint32_t value) {
@@ -40,6 +74,10 @@ static void print_hex(const char *label, uint32_t value) {
 /* What a fault pushes: r0-r3, r12, lr, pc, xpsr. */
 __attribute__((used, noreturn)) static void report_fault(const uint32_t *frame) {
     uint32_t status = SCB_CFSR;
+    if (status & CFSR_STACKING) { /* there is no frame */
+        semihosting_print("fault: the stack has left its memory\n");
+        semihosting_exit(2);
+    }
     print_hex("fault: pc ", frame[6]);
     print_hex(" lr ", frame[5]);
     print_hex(" cfsr ", status);

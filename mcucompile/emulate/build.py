@@ -28,7 +28,7 @@ _KIB = 1024
 RAM_ORIGIN = 0x2000_0000  # of the QEMU image; below are code and constants
 _QEMU_MEMORY = 4096 * _KIB  # at 0 (executable) and at RAM_ORIGIN, on all MPS2 machines
 _HARNESS_MEMORY = 256 * _KIB  # of each, for the harness
-FLASH_ORIGIN = _HARNESS_MEMORY  # of the model in the QEMU image
+FLASH_ORIGIN = 1024 * _KIB  # of the model in the QEMU image; aligned, so that the MPU can guard it
 _HARNESS_STACK = 16 * _KIB
 _UNUSED_STACK = 64  # painted, beyond the bound
 _HARNESS_SLACK = 32 + _UNUSED_STACK + 16  # guards around the arena; alignment
@@ -160,7 +160,7 @@ def _build_qemu_image(
 ) -> Firmware:
     image = _Image(folder, name, board, plan, workdir)
     image.compile(["startup.c", "strict_core.c", "qemu.c", "harness.c"], defines)
-    most = _QEMU_MEMORY - _HARNESS_MEMORY
+    most = _QEMU_MEMORY - FLASH_ORIGIN
     ram, flash = RAM_ORIGIN, FLASH_ORIGIN
     regions = [
         _Region("SUPPORT_FLASH", 0, _HARNESS_MEMORY),

@@ -44,6 +44,26 @@ static __attribute__((noinline)) void fake_misbehave(int8_t *arena, int32_t how)
     case 105: /* no memory there */
         *(volatile int8_t *)(uintptr_t)0x90000000u = 1;
         break;
+    case 107: /* a read after the model's constants */
+        (void)*(volatile int8_t *)((uintptr_t)fake_table + 4096u);
+        break;
+    case 108: /* a write after the model's memory */
+        *(volatile int8_t *)((uintptr_t)arena + 4096u) = 1;
+        break;
+    case 109: /* a read of code that is not the model's */
+        (void)*(volatile int8_t *)(uintptr_t)0x2000u;
+        break;
+    case 110: /* a read of a peripheral */
+        (void)*(volatile uint32_t *)(uintptr_t)0x40000004u;
+        break;
+    case 111: /* a write below the stack */
+        *((volatile int8_t *)(uintptr_t)0x1FFFFFFFu) = 1;
+        break;
+    case 112: /* a call with more on the stack than there is room for */
+#ifdef __arm__
+        __asm__ volatile("mrs r3, msp\n\tsubs r3, #4096\n\tmsr msp, r3\n\tpush {r0, r1}" ::: "r3");
+#endif
+        break;
     case 106: /* no end */
         while (*(volatile int8_t *)arena == 106) {
         }
