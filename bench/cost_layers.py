@@ -14,8 +14,11 @@ import numpy as np
 from mcucompile import resources
 from mcucompile.cost.features import FAMILIES as COUNTED
 from mcucompile.ir import Graph, Op, QParams, Value
+from mcucompile.ir.storage import BIT, UNIT
 from mcucompile.lower import lower
 from mcucompile.ops.add import Add
+from mcucompile.ops.binarize import Binarize
+from mcucompile.ops.binary_pool import BinaryMaxPool
 from mcucompile.ops.concat import Concat
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
@@ -28,6 +31,7 @@ from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import Unary
 from mcucompile.plan.program import KernelCall, Target
 from tests.fuzz.families import FAMILIES, case
+from tests.support.binary import binary_layer
 from tests.support.graphs import op_graph
 from tests.support.layers import layer_graph
 
@@ -85,6 +89,14 @@ _THIN = [
     *[(13, 13, 1, 3, (3, 3), (2, 2), 0, 1), (26, 28, 1, 6, (3, 3), (2, 2), 0, 1)],
     *[(49, 40, 1, 8, (10, 8), (2, 2), 3, 1), (12, 30, 1, 2, (5, 5), (2, 2), 2, 1)],
 ]
+# height, width, channels in and out, kernel, stride, padding
+_BINARY = [
+    *[(14, 14, 64, 64, 3, 1, 1), (14, 14, 128, 128, 1, 1, 0), (7, 7, 256, 64, 3, 1, 1)],
+    *[(12, 12, 32, 64, 3, 1, 1), (14, 14, 64, 64, 3, 2, 1), (16, 16, 32, 32, 3, 1, 0)],
+    *[(8, 8, 96, 33, 3, 1, 1), (10, 10, 64, 96, 1, 1, 0), (9, 9, 32, 16, 5, 1, 2)],
+    *[(5, 5, 160, 10, 5, 1, 0), (1, 1, 512, 64, 1, 1, 0), (6, 6, 40, 40, 3, 1, 1)],
+    *[(13, 11, 64, 32, 2, 2, 0), (8, 8, 256, 256, 1, 1, 0), (4, 4, 128, 128, 3, 1, 1)],
+]
 # height, width, channels, padding
 _DEPTHWISE = [(13, 13, 16, 1), (24, 24, 8, 1), (6, 6, 48, 1), (9, 11, 12, 1), (10, 10, 7, 1)]
 _DEPTHWISE += [(5, 3, 20, 0), (14, 18, 4, 0), (12, 20, 24, 1), (7, 7, 32, 1), (17, 12, 10, 1)]
@@ -120,7 +132,7 @@ def kernels() -> set[str]:
     text = "".join(f'#include "{header}"\n' for header in headers)
     gcc = ["gcc", "-std=c99", "-E", f"-I{include}", "-"]
     code = subprocess.run(gcc, input=text, capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"\bvoid (mcuc_\w+_s8)\(const mcuc_\w+_params \*", code))
+    return set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|b1))\(const mcuc_\w+_params \*", code))
 
 
 def by_rows(call: KernelCall, height: int) -> KernelCall:
@@ -155,6 +167,22 @@ def _sums_of_products() -> Iterator[KernelCall]:
         other = replace(call, kernel="mcuc_dense_s8", params={**call.params, "m": 0})
         yield from _variants(other, cin)
     yield from _depthwise()
+    yield from _binary()
+
+
+def _binary() -> Iterator[KernelCall]:
+    for (h, w, cin, cout, size, stride, pad), sign in product(_BINARY, (True, False)):
+        window = {"strides": (stride, stride), "pads": (pad,) * 4, "pad": (h + cin) % 3 - 1}
+        graph = binary_layer((h, w, cin), cout, (size, size), _rng(), sign=sign, **window)
+        yield from lower(graph, Target()).calls
+    for (h, w, channels, *_), size, pad in product(_BINARY, (2, 3), (0, 1)):
+        if min(h, w) < size:
+            continue
+        pool = BinaryMaxPool("op", (), (size, size), (2, 2), (pad,) * 4)
+        graph = op_graph(pool, [Value("x0", (1, h, w, channels), BIT, UNIT)], UNIT)
+        yield from lower(graph, Target()).calls
+    for image in _IMAGES:
+        yield from lower(_of(Binarize("op", ()), (1, *image), y=UNIT), Target()).calls
 
 
 def _depthwise() -> Iterator[KernelCall]:

@@ -18,6 +18,7 @@ from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
 from mcucompile.ops.global_pool import GlobalAveragePool
 from mcucompile.ops.pool import AveragePool
+from tests.support.binary import binary_layer
 from tests.support.graphs import op_graph
 from tests.support.layers import layer_graph
 
@@ -59,6 +60,13 @@ def _depthwise(image: Image, kernel: int, stride: int = 1) -> Graph:
 
 def _with_weights(op: Op, shape: tuple[int, ...], weights: tuple[int, ...]) -> Graph:
     return layer_graph(op, shape, weights, np.random.default_rng(4242), zero_points=(-11, 5))
+
+
+def _binary(image: Image, cout: int, kernel: int, pad: int = 1) -> Graph:
+    """A layer of bits with a sign, padded with -1, 0 or +1."""
+    around = ((kernel - 1) // 2,) * 4
+    rng = np.random.default_rng(4242)
+    return binary_layer(image, cout, (kernel, kernel), rng, sign=True, pads=around, pad=pad)
 
 
 def _of_image(op: Op, result: QParams, operands: str = "x") -> Graph:
@@ -120,5 +128,23 @@ LAYERS = (
         lambda: _of_image(AveragePool("layer", (), (2, 2), (2, 2)), _MEAN),
         49.5,
         _cycles(1.67, 1.34),
+    ),
+    Layer(
+        "binary 3x3 s1 14x14 64->64",
+        lambda: _binary((14, 14, 64), 64, 3),
+        1145.6,
+        _cycles(0.203, 0.127),
+    ),
+    Layer(
+        "binary 3x3 s1 14x14 64->64, zeros around",
+        lambda: _binary((14, 14, 64), 64, 3, pad=0),
+        1145.6,
+        _cycles(0.203, 0.127),
+    ),
+    Layer(
+        "binary 1x1 14x14 128->128",
+        lambda: _binary((14, 14, 128), 128, 1),
+        625.0,
+        _cycles(0.248, 0.152),
     ),
 )

@@ -19,6 +19,7 @@ from mcucompile.compiler import Compilation, write_sources
 from mcucompile.emulate import build, host, qemu
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
+from mcucompile.ir.storage import to_stored
 from mcucompile.quant.samples import Samples, from_model_int8, to_model_int8
 from mcucompile.reference.integer_interpreter import run_int, run_int_all
 from mcucompile.reference.onnx_session import OnnxSession
@@ -159,8 +160,9 @@ def _first_diverging_step(
 ) -> int | None:
     reference = run_int_all(compilation.graph, inputs)
     for i, (step, have) in enumerate(zip(compilation.plan.steps, dumped, strict=True)):
-        want = np.concatenate([reference[o.value].reshape(-1) for o in step.call.writes])
-        if not np.array_equal(have.reshape(-1)[: want.size], want):
+        values = [compilation.graph.value(o.value) for o in step.call.writes]
+        want = np.concatenate([to_stored(v, reference[v.name]).reshape(-1) for v in values])
+        if not np.array_equal(have.view(np.uint8)[: want.size], want):
             return i
     return None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import gcd, prod
 from typing import Any
 
-from mcucompile.cost import convolutions
+from mcucompile.cost import binary, convolutions
 from mcucompile.cost.convolutions import Features, bounds_of
 from mcucompile.cost.window import Bands, full_windows, taps_inside
 from mcucompile.plan.program import KernelCall
@@ -282,6 +282,9 @@ FAMILIES: dict[str, Family] = {
     "mcuc/depthwise.h": convolutions.depthwise,
     "mcuc/depthwise_any.h": convolutions.depthwise_any,
     "mcuc/dense.h": convolutions.dense,
+    "mcuc/binary_conv.h": binary.binary_conv,
+    "mcuc/binary_pool.h": binary.binary_pool,
+    "mcuc/binarize.h": binary.binarize,
     "mcuc/add.h": elementwise,
     "mcuc/mul.h": elementwise,
     "mcuc/lut.h": lut,

@@ -9,6 +9,7 @@ import numpy as np
 
 from mcucompile.emit import ctext
 from mcucompile.ir import Array, Graph, Op, Port, Value
+from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan.plan import Place, Plan, Region, Step
 from mcucompile.plan.program import Const, KernelCall, Operand
 
@@ -58,7 +59,7 @@ def tensor_view(port: Port, value: Value, region: Region) -> TensorView:
     return TensorView(
         name=ctext.comment(port.name),
         literal=ctext.string(port.name),
-        size=value.elements,
+        size=stored_bytes(value),
         shape=port.shape,
         layout=port.layout,
         model_dtype=port.dtype,

@@ -10,6 +10,7 @@ import numpy as np
 from mcucompile import resources
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
+from mcucompile.ir.storage import from_stored, to_stored
 from mcucompile.plan.plan import Plan, Step
 from mcucompile.templating import render
 
@@ -53,10 +54,10 @@ def write_input(folder: Path, plan: Plan, inputs: Sequence[Array]) -> int:
         raise ValueError(f"{len(inputs)} arrays for {len(plan.inputs)} inputs")
     rows = []
     for array, name in zip(inputs, plan.inputs, strict=True):
-        size = plan.program.values[name].elements
-        if array.dtype != np.int8 or array.size != len(array) * size:
-            raise ValueError(f"input {name}: {array.dtype} {array.shape}, {size} bytes each")
-        rows.append(array.reshape(len(array), -1))
+        value = plan.program.values[name]
+        if array.dtype != np.int8 or array.size != len(array) * value.elements:
+            raise ValueError(f"input {name}: {array.dtype} {array.shape}, {value.elements} each")
+        rows.append(to_stored(value, array))
     (folder / "input.bin").write_bytes(np.concatenate(rows, axis=1).tobytes())
     return len(inputs[0])
 
@@ -65,8 +66,8 @@ def read_outputs(folder: Path, plan: Plan, samples: int) -> list[Array]:
     """The outputs in `output.bin`: one int8 array (N, ...) per model output, shaped like it."""
     sizes = [region.size for region in plan.outputs.values()]
     pieces = np.split(_read(folder, samples * sum(sizes)).reshape(samples, -1), _ends(sizes), 1)
-    shapes = [plan.program.values[name].shape[1:] for name in plan.outputs]
-    return [p.reshape(samples, *s) for p, s in zip(pieces, shapes, strict=True)]
+    values = [plan.program.values[name] for name in plan.outputs]
+    return [from_stored(value, p) for value, p in zip(values, pieces, strict=True)]
 
 
 def read_steps(folder: Path, plan: Plan) -> list[Array]:

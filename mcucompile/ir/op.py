@@ -37,6 +37,7 @@ class Op(ABC):
     quant_rule: ClassVar[QuantRule] = QuantRule.CALIBRATED
     is_view: ClassVar[bool] = False  # the result is the operand's bytes under another shape
     is_rowwise: ClassVar[bool] = False  # a row of the result depends on the same row of operands
+    takes_sign: ClassVar[bool] = False  # the result depends on nothing but the operand's sign
 
     @property
     def kind(self) -> str:
@@ -66,6 +67,10 @@ class Op(ABC):
     def fixed_qparams(self) -> QParams:
         """The result's qparams under QuantRule.FIXED."""
         raise TypeError(f"{self.kind} does not fix the qparams of its result")
+
+    def result_dtype(self, operands: Sequence[Value]) -> str:
+        """How the result is stored once quantized: "int8", or "bit" (see storage.py)."""
+        return "int8"
 
     def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
         """The operands with every float constant replaced by an integer one.

@@ -13,6 +13,7 @@ from mcucompile.errors import InternalError
 from mcucompile.ir.dump import dump
 from mcucompile.ir.graph import Graph
 from mcucompile.ir.op import Op
+from mcucompile.ir.storage import BIT, UNIT
 from mcucompile.ir.types import QMAX, QMIN, Value
 
 Stage = Literal["float", "normalized", "quantized"]
@@ -125,10 +126,12 @@ def _normalized(graph: Graph) -> Iterator[str]:
 
 def _quantized(graph: Graph) -> Iterator[str]:
     for v in graph.values():
-        if v.qparams is None or v.dtype not in ("int8", "int32"):
+        if v.qparams is None or v.dtype not in ("int8", "int32", BIT):
             yield f"{v.name} is not quantized"
-        elif not v.is_constant and (v.dtype != "int8" or v.qparams.axis is not None):
-            yield f"activation {v.name} is not int8 with one scale"
+        elif not v.is_constant and (v.dtype == "int32" or v.qparams.axis is not None):
+            yield f"activation {v.name} is not int8 or bits with one scale"
+        elif v.dtype == BIT and v.qparams != UNIT:
+            yield f"{v.name} has bits that are not -1 and +1"
     for op in graph.ops():
         yield from _sum_of_products(graph, op)
 

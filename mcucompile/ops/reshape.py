@@ -58,6 +58,9 @@ class Reshape(Op):
             raise ValueError(f"{operands[0].shape} has not the elements of {self.shape}")
         return (self.shape,)
 
+    def result_dtype(self, operands: Sequence[Value]) -> str:
+        return operands[0].dtype
+
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         batched = self.shape[:1] == (1,)
         return (operands[0].reshape((-1, *self.shape[1:]) if batched else self.shape),)

@@ -25,7 +25,9 @@ from mcucompile.passes.merge_duplicates import merge_duplicates
 from mcucompile.passes.merge_linear import merge_linear
 from mcucompile.passes.merge_moves import merge_moves
 from mcucompile.passes.permute_dense import permute_dense
+from mcucompile.passes.recognize_binary import recognize_binary
 from mcucompile.passes.recognize_normalization import recognize_normalization
+from mcucompile.passes.recognize_signs import recognize_signs
 from mcucompile.passes.remove_dead import remove_dead
 from mcucompile.passes.remove_identities import remove_identities
 from mcucompile.passes.require_batch import require_batch
@@ -41,6 +43,7 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     fold_constants,  # weights are constants from here on, not Transposes of constants
     remove_identities,  # nothing should stand between two operators that belong together
     merge_duplicates,  # one Transpose per branching point, so that it can cancel as a whole
+    recognize_signs,  # its parts as exporters write them
     recognize_normalization,  # its parts as exporters write them, and equal ones merged
     sink_transposes,  # before Transposes become Reshapes, which do not cancel like this
     simplify_views,  # only Transposes that really move bytes are left
@@ -54,6 +57,8 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     simplify_views,  # the Reshapes around what lower_affine made
     fuse_clamps,  # after fold_affine: between a layer and its Relu stands the normalization
     merge_linear,  # after fold_affine and fuse_clamps: nothing is left between two layers
+    recognize_binary,  # after fold_affine: a threshold needs scale and bias of the sum; after
+    # fuse_clamps: a sign does not see a clamp around zero; before fuse_pads: some pad with ones
     fuse_pads,  # after fold_affine, as an offset cannot be folded across padding; after
     # fuse_clamps, as a maximum may take zeros over if what it sees is clamped
     fuse_tables,  # after lower_affine and fuse_clamps: what they leave of Add, Mul, Relu, Clip

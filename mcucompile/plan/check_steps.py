@@ -152,6 +152,8 @@ def _check_scratch(plan: Plan, step: Step, where: str) -> None:
 
 def value_bytes(program: Program, name: str) -> int:
     value = program.values[name]
+    if value.dtype == "bit":  # 32 channels in a word, each pixel in words of its own
+        return int(np.prod(value.shape[:-1], dtype=np.int64)) * 4 * ((value.shape[-1] + 31) // 32)
     return int(np.prod(value.shape, dtype=np.int64)) * np.dtype(value.dtype).itemsize
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan import offsets
 from mcucompile.plan.offsets import Block, Span
 from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Place, Plan, Pull, Region, Segment, Step
 from mcucompile.plan.program import KernelCall
 from mcucompile.plan.segments import Schedule
 from mcucompile.plan.simulate import asking_order, turn_call, turn_rows
-from mcucompile.plan.stores import INPUT, Network, Store, Task, stored_bytes
+from mcucompile.plan.stores import INPUT, Network, Store, Task
 from mcucompile.plan.trace import Owner, Trace, Use
 
 
@@ -110,7 +111,7 @@ def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool)
         if store is net.pushed and pushed is not None:
             return pushed.region
         base = layout.bases[Owner("store", store.index)]
-        return Region(base, base + stored_bytes(program, name))
+        return Region(base, base + stored_bytes(program.values[name]))
 
     steps: list[Step] = []
     for trace in schedule.traces:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from mcucompile.errors import InternalError, UnsupportedModelError, UsageError
+from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan.program import KernelCall, Operand, Program, RowWindow, height
 
 INPUT = -1  # "step" that writes the model's inputs: the caller, before step 0
@@ -124,12 +123,6 @@ def _with_pushed_input(network: Network) -> Network:
     return replace(network, pushed=store)
 
 
-def stored_bytes(program: Program, name: str) -> int:
-    """Bytes of the value `name`."""
-    value = program.values[name]
-    return value.elements * np.dtype(value.dtype).itemsize
-
-
 def row_form(program: Program, call: KernelCall) -> KernelCall:
     """`call` in the form that computes rows of its result, or folds those of its operand.
 
@@ -180,7 +173,7 @@ class _Builder:
             for operand, window in zip(call.reads, call.windows, strict=True):
                 if window is not None and self.program.root(operand.value) == name:
                     return operand.rows, operand.row_bytes
-        return 1, stored_bytes(self.program, name)
+        return 1, stored_bytes(self.program.values[name])
 
     def _new_store(self, name: str, step: int, rows: int, row_bytes: int) -> Store:
         store = Store(len(self.stores), rows, row_bytes, step, step, [name])

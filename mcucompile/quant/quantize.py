@@ -9,6 +9,7 @@ import numpy as np
 
 from mcucompile.errors import QuantizationError
 from mcucompile.ir import Graph, Op, QParams, QuantRule, Value
+from mcucompile.ir.storage import BIT
 from mcucompile.ir.types import QMAX, QMIN
 from mcucompile.ir.verify import verify
 from mcucompile.ops.table import Table
@@ -18,6 +19,10 @@ from mcucompile.quant.numbers import accumulator_bound, requant
 from mcucompile.quant.propagate import propagate, same_ops
 
 Range = tuple[float, float]
+
+# A number of which only the sign matters may saturate, so it is stored that much finer: rounding
+# makes a zero of fewer numbers.
+SIGN_DETAIL = 64.0
 
 
 def quantize(graph: Graph, ranges: Mapping[str, Range] | None = None) -> Graph:
@@ -36,14 +41,14 @@ def quantize(graph: Graph, ranges: Mapping[str, Range] | None = None) -> Graph:
         if found is None:
             missing.append(group)
             continue
+        if _only_sign_matters(graph, group):
+            found = found[0] / SIGN_DETAIL, found[1] / SIGN_DETAIL
         for value in group:
             graph.set_value(replace(value, qparams=range_qparams(*found)))
     if missing:
         raise _missing(missing)
     _quantize_all_constants(graph)
-    for value in graph.values():
-        if not value.is_constant:
-            graph.set_value(replace(value, dtype="int8"))
+    _set_dtypes(graph)
     verify(graph, "quantized", "quantize")
     return graph
 
@@ -86,6 +91,16 @@ def _groups(graph: Graph) -> list[list[Value]]:
     return list({id(members): members for members in group.values()}.values())
 
 
+def _only_sign_matters(graph: Graph, group: list[Value]) -> bool:
+    """Does nobody want to know more of the numbers of `group` than whether they are negative?"""
+    names = {v.name for v in group}
+    users = [op for v in group for op in graph.users(v)]
+    inside = (*graph.inputs, *graph.outputs)
+    return not names.intersection(inside) and all(
+        op.takes_sign or graph.result(op).name in names for op in users
+    )
+
+
 def _union(graph: Graph, group: list[Value], ranges: Mapping[str, Range]) -> Range | None:
     """The smallest range that holds those known for the members of `group`, within clamps."""
     bounds = []
@@ -112,6 +127,15 @@ def _derived(graph: Graph, value: Value) -> Range | None:
 def _clamp(op: Op | None) -> Range:
     clamp: Range | None = getattr(op, "clamp", None)
     return (-float("inf"), float("inf")) if clamp is None else clamp
+
+
+def _set_dtypes(graph: Graph) -> None:
+    """Say how activations are stored, in place."""
+    for name in graph.inputs:
+        graph.set_value(replace(graph.value(name), dtype="int8"))
+    for op in graph.ops():
+        for value in graph.results(op):
+            graph.set_value(replace(value, dtype=op.result_dtype(graph.operands(op))))
 
 
 def _missing(groups: list[list[Value]]) -> QuantizationError:
@@ -165,7 +189,8 @@ def _integer_operands(
             str(error),
             "give calibration data that resembles real inputs, or scale the weights",
         ) from error
-    if len(integers) == 3 and integers[2].dtype == "int32":  # a layer: input, weights, bias
+    is_layer = len(integers) == 3 and integers[2].dtype == "int32"  # input, weights, bias
+    if is_layer and op.result_dtype(operands) != BIT:
         x, weights, bias = integers
         weights, bias = strengthen_faint_channels(x.q, weights, bias, results[0].q)
         _prove_sums(op, x.q, weights, bias, results[0].q)

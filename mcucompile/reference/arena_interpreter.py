@@ -16,6 +16,7 @@ import numpy as np
 
 from mcucompile.errors import InternalError
 from mcucompile.ir import Array, Graph
+from mcucompile.ir.storage import from_stored, to_stored
 from mcucompile.plan.plan import CALLER, Place, Plan, Region, Step, needed
 from mcucompile.plan.program import Operand
 from mcucompile.reference.integer_interpreter import run_int_all
@@ -43,7 +44,7 @@ def run_plan(plan: Plan, graph: Graph, inputs: Sequence[Array], seed: int = 0) -
     for name in plan.program.outputs:
         region, value = plan.outputs[name], graph.value(name)
         raw = arena.bytes[:, region.offset : region.end].copy()
-        found.append(np.asarray(raw.view(value.dtype).reshape(-1, *value.shape[1:])))
+        found.append(from_stored(value, raw))
     return found
 
 
@@ -78,8 +79,8 @@ class _Arena:
 
     def expected(self, name: str) -> Array:
         """The reference's bytes of value `name`, one row per sample."""
-        flat = np.ascontiguousarray(self.values[name]).view(np.uint8)
-        return np.broadcast_to(flat.reshape(len(flat), -1), (self.batch, flat[0].size))
+        stored = to_stored(self.plan.program.values[name], self.values[name])
+        return np.broadcast_to(stored, (self.batch, stored.shape[1]))
 
     def call(self, k: int, step: Step, begin: int, end: int) -> None:
         """Compute rows [begin, end) of `step`, number k."""

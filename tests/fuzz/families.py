@@ -9,9 +9,10 @@ import numpy as np
 
 from mcucompile.errors import QuantizationError
 from mcucompile.ir import Array, Graph
+from mcucompile.ir.storage import BIT
 from mcucompile.lower import lower
 from mcucompile.plan.program import Optimize, Target
-from tests.fuzz import elementwise, layers, moves, pairwise, pools, reductions
+from tests.fuzz import binary, elementwise, layers, moves, pairwise, pools, reductions
 from tests.fuzz.dice import Dice
 from tests.support.ckit import random_inputs
 from tests.support.kernelkit import Case
@@ -22,6 +23,9 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "conv_transpose": layers.conv_transpose,
     "depthwise": layers.depthwise,
     "dense": layers.dense,
+    "binary_conv": binary.binary_conv,
+    "binarize": binary.binarize,
+    "binary_max_pool": binary.binary_max_pool,
     "add": elementwise.add,
     "mul": elementwise.mul,
     "table": elementwise.table,
@@ -74,6 +78,8 @@ def _graph(make: Callable[[Dice], Graph], dice: Dice) -> Graph:
 def _inputs(dice: Dice, graph: Graph) -> tuple[Array, ...]:
     """Three samples for each input: one of extremes, two random ones."""
     usual = random_inputs(graph, 2, dice.rng)
+    if graph.value(graph.inputs[0]).dtype == BIT:
+        return (np.concatenate([np.full_like(usual[0][:1], dice.one_of([-1, 1])), usual[0]]),)
     if graph.has_value("w"):
         extreme = [layers.worst_input(dice, graph)]
     else:

@@ -13,7 +13,7 @@ from tests.support.graphs import op_graph
 ORIGIN = ("node",)
 
 
-def _window(dice: Dice) -> tuple[Value, dict[str, Any]]:
+def window(dice: Dice) -> tuple[Value, dict[str, Any]]:
     """An image, and a window on it that may not fit."""
     largest = dice.one_of([3, 3, 5, 16])
     kernel = (dice.number(1, largest), dice.number(1, largest))
@@ -34,17 +34,17 @@ def _window(dice: Dice) -> tuple[Value, dict[str, Any]]:
 
 
 def max_pool(dice: Dice) -> Graph:
-    x, window = _window(dice)
-    return op_graph(MaxPool("op", ORIGIN, **window, clamp=dice.clamp(x.q)), [x], x.q)
+    x, attributes = window(dice)
+    return op_graph(MaxPool("op", ORIGIN, **attributes, clamp=dice.clamp(x.q)), [x], x.q)
 
 
 def average_pool(dice: Dice) -> Graph:
-    x, window = _window(dice)
+    x, attributes = window(dice)
     y, include = _mean_of(dice, x), dice.chance(0.5)
-    _, _, bottom, right = window["pads"]
+    _, _, bottom, right = attributes["pads"]
     beyond = (dice.number(0, bottom), dice.number(0, right)) if include else (0, 0)
     op = AveragePool(
-        "op", ORIGIN, **window, clamp=dice.clamp(y), count_include_pad=include, beyond=beyond
+        "op", ORIGIN, **attributes, clamp=dice.clamp(y), count_include_pad=include, beyond=beyond
     )
     return op_graph(op, [x], y)
 

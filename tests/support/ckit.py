@@ -10,6 +10,7 @@ import numpy as np
 
 from mcucompile.emit import EmitOptions, emit
 from mcucompile.ir import Array, Graph
+from mcucompile.ir.storage import BIT, to_stored
 from mcucompile.lower import lower
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.planner import make_plan
@@ -40,6 +41,9 @@ def random_inputs(graph: Graph, samples: int, rng: np.random.Generator) -> list[
     arrays = []
     for name in graph.inputs:
         shape = (samples, *graph.value(name).shape[1:])
+        if graph.value(name).dtype == BIT:
+            arrays.append(random_bits(shape, rng))
+            continue
         data = rng.integers(-128, 128, shape)
         extreme = rng.choice([-128, 127], shape)
         arrays.append(np.where(rng.random(shape) < 0.2, extreme, data).astype(np.int8))
@@ -67,8 +71,8 @@ def check_graphs(
             arrays = random_inputs(graph, samples, rng)
             outputs = run_int(graph, arrays)
             for s in range(samples):
-                inputs.append(b"".join(a[s].tobytes() for a in arrays))
-                expected.append(b"".join(y[s].tobytes() for y in outputs))
+                inputs.append(_stored(graph, graph.inputs, arrays, s))
+                expected.append(_stored(graph, graph.outputs, outputs, s))
         mains.append("\nvoid test(void) {\n" + "".join(calls) + "}\n")
         (root / "main.c").write_text("".join(mains))
         (root / "in.bin").write_bytes(b"".join(inputs))
@@ -77,6 +81,18 @@ def check_graphs(
         assert not said, said
         got = (root / "out.bin").read_bytes()
     _compare(graphs, samples, expected, got)
+
+
+def random_bits(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """-1 and +1, of which one may be rare, as int8."""
+    rare = rng.choice([0.02, 0.3, 0.5, 0.5, 0.7, 0.98], (shape[0], *[1] * (len(shape) - 1)))
+    return np.where(rng.random(shape) < rare, 1, -1).astype(np.int8)
+
+
+def _stored(graph: Graph, names: Sequence[str], arrays: Sequence[Array], sample: int) -> bytes:
+    """The bytes of one sample of the values `names`."""
+    pairs = zip(names, arrays, strict=True)
+    return b"".join(to_stored(graph.value(n), a[sample : sample + 1]).tobytes() for n, a in pairs)
 
 
 def _write_case(graph: Graph, name: str, root: Path, target: Target) -> None:

@@ -15,7 +15,7 @@ def op_graph(op: Op, operands: Sequence[Value], result_qparams: QParams) -> Grap
         if not graph.has_value(value.name):
             graph.add_value(value)
     (result,) = graph.append(op, operands, ("y",))
-    graph.set_value(replace(result, dtype="int8", qparams=result_qparams))
+    graph.set_value(replace(result, dtype=op.result_dtype(operands), qparams=result_qparams))
     names = dict.fromkeys(v.name for v in operands if not v.is_constant)
     graph.inputs, graph.outputs = tuple(names), (result.name,)
     graph.input_ports = tuple(Port(n, graph.value(n).shape, "int8") for n in graph.inputs)

@@ -22,6 +22,7 @@ import numpy as np
 
 from mcucompile import resources
 from mcucompile.ir import Array, Graph
+from mcucompile.ir.storage import to_stored
 from mcucompile.lower import lower
 from mcucompile.plan.program import Const, KernelCall, RowWindow, height
 from mcucompile.reference.integer_interpreter import run_int
@@ -88,8 +89,9 @@ class Case:
 
     @cached_property
     def expected(self) -> list[Array]:
-        """What the integer reference computes: per result, int8 (N, bytes)."""
-        return [y.reshape(len(y), -1) for y in run_int(self.graph, self.inputs)]
+        """What the integer reference computes: per result, uint8 (N, bytes)."""
+        results = zip(self.graph.outputs, run_int(self.graph, self.inputs), strict=True)
+        return [to_stored(self.graph.value(name), y) for name, y in results]
 
 
 @dataclass(frozen=True)
@@ -252,8 +254,9 @@ def _record(case: Case, call: KernelCall, ways: Sequence[tuple[int, int]]) -> by
     for s in range(samples):
         for operand, earlier in zip(call.reads, same, strict=True):
             if earlier < 0:
-                data = case.graph.value(operand.value).data
-                record += (arrays[operand.value][s] if data is None else data).tobytes()
+                value = case.graph.value(operand.value)
+                data = arrays[operand.value][s : s + 1] if value.data is None else value.data
+                record += to_stored(value, data).tobytes()
     return bytes(record)
 
 

@@ -849,4 +849,4 @@ def test_other_models(name: str, transposes: int) -> None:
         pytest.skip(f"{path} is not there")
     graph = run_passes(absorb_qdq(import_model(load_model(path))))
     count = Counter(kinds(graph))
-    assert (count["Transpose"], count["Pad"]) == (transposes, 3 if "bnn" in name else 0)
+    assert (count["Transpose"], count["Pad"]) == (transposes, 0)
