@@ -38,7 +38,7 @@ CORES = {
         Core("cortex-m7", ("fpv5-sp-d16", "fpv5-d16"), True, "mps2-an500"),
     )
 }
-CONSOLES = ("itm", "none")
+CONSOLES = ("uart", "itm", "semihosting", "none")
 VECTOR_ALIGN = 128  # bytes; what a vector table at the start of flash needs
 
 
@@ -75,7 +75,9 @@ class Board:
 
     flash_wait_states: cycles that a read of flash takes beyond the first, at that clock.
     fpu: the floating-point unit as gcc calls it, or "none". console: where the board's own image
-    prints, "itm" (the SWO pin) or "none". qemu: the QEMU machine that runs the same core.
+    prints: "uart", "itm" (the SWO pin), "semihosting" (a debugger) or "none". support: the C file
+    that starts clocks, caches and UART (see boards/support/board.h), or None; a path in the board
+    file is relative to it. qemu: the QEMU machine that runs the same core.
     ram_limit, flash_limit: what a person allows the model instead of all there is.
     """
 
@@ -89,6 +91,7 @@ class Board:
     qemu: str
     flash: tuple[Memory, ...]
     ram: tuple[Memory, ...]
+    support: Path | None = None
     ram_limit: int | None = None
     flash_limit: int | None = None
 
@@ -181,7 +184,7 @@ def _read_board(path: Path) -> Board:
     except ValueError as error:
         raise _wrong(path, f"it is not TOML: {error}") from error
     try:
-        return _board_of(table)
+        return _board_of(table, path.parent)
     except ValueError as error:
         raise _wrong(path, str(error)) from error
 
@@ -207,14 +210,15 @@ _BOARD_KEYS: Mapping[str, type] = {
     "qemu": str,
     "flash": list,
     "ram": list,
+    "support": str,
 }
 _MEMORY_KEYS: Mapping[str, type] = {"name": str, "origin": int, "size": int, "reserved": int}
-_OPTIONAL = frozenset({"reserved"})
+_OPTIONAL = frozenset({"reserved", "support"})
 _TYPE_NAMES = {str: "a string", int: "an integer", list: "an array of tables"}
 
 
-def _board_of(table: dict[str, Any]) -> Board:
-    """The board a parsed file describes; ValueError says what is wrong with it."""
+def _board_of(table: dict[str, Any], folder: Path) -> Board:
+    """The board that a parsed file in `folder` describes; ValueError says what is wrong with it."""
     _check_keys(table, _BOARD_KEYS, "the file")
     if table["core"] not in CORES:
         raise ValueError(f"core '{table['core']}' is none of {', '.join(CORES)}")
@@ -227,7 +231,19 @@ def _board_of(table: dict[str, Any]) -> Board:
     if table["flash_wait_states"] < 0:
         raise ValueError("flash_wait_states must not be negative")
     flash, ram = (tuple(_memories(table[kind], kind)) for kind in ("flash", "ram"))
-    return Board(**{**table, "flash": flash, "ram": ram})
+    support = _support(table, folder)
+    return Board(**{**table, "flash": flash, "ram": ram, "support": support})
+
+
+def _support(table: dict[str, Any], folder: Path) -> Path | None:
+    if "support" not in table:
+        if table["console"] == "uart":
+            raise ValueError("console 'uart' needs support, a C file that drives the UART")
+        return None
+    file: Path = folder / table["support"]
+    if not file.is_file():
+        raise ValueError(f"there is no file '{file}' (support)")
+    return file.resolve()
 
 
 def _memories(tables: list[Any], kind: str) -> list[Memory]:

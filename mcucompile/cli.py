@@ -245,6 +245,18 @@ def profile(**args: Any) -> None:
     click.echo(render_text(report, _columns()))
 
 
+@cli.command("image")
+@compile_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [build/NAME].")
+def image_command(**args: Any) -> None:
+    """Build a firmware image that runs the model once on the board and prints what it gives."""
+    report, text = commands.build_image(
+        args["model"], _options(args), args["output"], _progress(args["quiet"])
+    )
+    commands.echo_warnings(report, lambda text: click.echo(text, err=True))
+    click.echo(text)
+
+
 @cli.command("report")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page here.")

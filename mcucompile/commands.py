@@ -13,6 +13,7 @@ from mcucompile.board import known_boards, load_board
 from mcucompile.compiler import Progress, compile_model, write_files
 from mcucompile.errors import UsageError
 from mcucompile.frontend.node import IMPORTERS
+from mcucompile.image import write_image
 from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.quant.samples import load_samples
 from mcucompile.report.build import Report, check_version
@@ -90,6 +91,17 @@ def profile_model(model: Path, options: CompileOptions, progress: Progress) -> R
     fit_or_raise(measure.report(compilation, measured))
     progress("profile under QEMU")
     return measure.report(compilation, measured, measure.profile(compilation))
+
+
+def build_image(
+    model: Path, options: CompileOptions, output: Path | None, progress: Progress
+) -> tuple[Report, str]:
+    """Compile and write the board's own image; returns the report, and what was written."""
+    compilation = compile_model(model, options, progress)
+    report = measure.report(compilation)
+    fit_or_raise(report)
+    folder = output or Path("build") / compilation.name
+    return report, write_image(compilation, folder, progress)
 
 
 def read_report(path: Path) -> Report:

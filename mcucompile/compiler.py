@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,21 +106,23 @@ def write_sources(compilation: Compilation, folder: Path) -> None:
     write_files(compilation.files, folder)
 
 
-def write_files(files: dict[str, str], folder: Path) -> None:
-    """Write {path: text} below `folder`: all files or, if anything fails, none.
+def write_files(files: Mapping[str, str | bytes], folder: Path) -> None:
+    """Write {path: contents} below `folder`: all files or, if anything fails, none.
 
     The files are written to a temporary sibling first and then moved into place. A file that has
-    this text already keeps its time, so that what was built from it is not built again. Raises
+    these contents already keeps its time, so that what was built from it is not built again. Raises
     UsageError MC021 if the folder cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            for path, text in files.items():
+            for path, contents in files.items():
                 target = staging / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text, encoding="utf-8", newline="\n")
+                target.write_bytes(
+                    contents.encode("utf-8") if isinstance(contents, str) else contents
+                )
             staging.chmod(0o755)
             if not folder.exists():
                 os.replace(staging, folder)

@@ -62,7 +62,7 @@ def profile(compilation: Compilation) -> Profiled:
             folder / "model", c.name, c.board, c.plan, folder / "firmware"
         )
         hooked = build.with_step_hook(firmware)
-        sample = _random_sample(c)
+        sample = random_sample(c)
         counted = qemu.profile(firmware, sample, hooked)
         return Profiled(counted.steps, measure_work(hooked, sample), counted.total)
 
@@ -96,7 +96,8 @@ def _params(compilation: Compilation) -> int:
     return sum(v.elements for v in used.values())
 
 
-def _random_sample(compilation: Compilation) -> list[Array]:
+def random_sample(compilation: Compilation) -> list[Array]:
+    """One seeded random sample: an array (1, ...) per input of the C API."""
     rng = np.random.default_rng(PROFILE_SEED)
     shapes = (compilation.graph.value(name).shape for name in compilation.graph.inputs)
     return [rng.integers(-128, 128, (1, *shape[1:])).astype(np.int8) for shape in shapes]

@@ -4,4 +4,7 @@
 
 void console_print(const char *text);
 
+/* All is printed. */
+void console_end(void);
+
 #endif

@@ -19,3 +19,6 @@ void console_print(const char *text) {
         ITM_PORT0_BYTE = (uint8_t)*text;
     }
 }
+
+void console_end(void) {
+}

@@ -4,3 +4,6 @@
 void console_print(const char *text) {
     (void)text;
 }
+
+void console_end(void) {
+}

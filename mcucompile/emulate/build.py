@@ -119,11 +119,16 @@ def with_step_hook(firmware: Firmware) -> Firmware:
 
 
 def build_board_image(
-    folder: Path, name: str, board: Board, plan: Plan, workdir: Path
+    folder: Path,
+    name: str,
+    board: Board,
+    plan: Plan,
+    workdir: Path,
+    sample: harness.Sample | None = None,
 ) -> BoardImage:
-    """Build the board's own image. Raises as build_firmware does."""
+    """Build the board's own image: the model on `sample`. Raises as build_firmware does."""
     image = _Image(folder, name, board, plan, workdir)
-    image.compile(_board_sources(board))
+    image.compile(_board_sources(board), sample=sample)
     flash, ram = board.main_flash, board.main_ram
     regions = [
         _Region("FLASH", flash.start, flash.usable),
@@ -151,15 +156,20 @@ def section_sizes(elf: Path) -> dict[str, int]:
     return {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)", listing, re.M)}
 
 
-def _board_sources(board: Board) -> list[str]:
-    return ["startup.c", "board_main.c", f"console_{board.console}.c"]
+def _board_sources(board: Board) -> list[Path]:
+    support = harness.support_dir()
+    names = ("startup.c", "board_main.c", f"console_{board.console}.c")
+    sources = [support / name for name in names]
+    return [*sources, board.support] if board.support else sources
 
 
 def _build_qemu_image(
     folder: Path, name: str, board: Board, plan: Plan, workdir: Path, defines: Sequence[str]
 ) -> Firmware:
     image = _Image(folder, name, board, plan, workdir)
-    image.compile(["startup.c", "strict_core.c", "qemu.c", "harness.c"], defines)
+    support = harness.support_dir()
+    sources = [support / f for f in ("startup.c", "strict_core.c", "qemu.c", "harness.c")]
+    image.compile(sources, defines)
     most = _QEMU_MEMORY - FLASH_ORIGIN
     ram, flash = RAM_ORIGIN, FLASH_ORIGIN
     regions = [
@@ -186,10 +196,16 @@ class _Image:
     plan: Plan
     workdir: Path
 
-    def compile(self, support: Sequence[str], defines: Sequence[str] = ()) -> None:
+    def compile(
+        self,
+        support: Sequence[Path],
+        defines: Sequence[str] = (),
+        sample: harness.Sample | None = None,
+    ) -> None:
         for sub in ("model", "support"):
             (self.workdir / sub).mkdir(parents=True, exist_ok=True)
         harness.write_config(self.workdir, self.name, self.plan)
+        harness.write_sample(self.workdir, self.plan, sample)
         flags: list[str | Path] = [
             toolchain.cross_gcc(),
             *defines,
@@ -199,13 +215,13 @@ class _Image:
             ".",
         ]
         for_model = [*flags, *model_cflags(self.board), *WARNINGS]
-        for_support = [*flags, *self.board.cflags, *_SUPPORT_FLAGS, "-Wall", "-Wextra", "-Werror"]
+        for_support = [*flags, "-I", harness.support_dir(), *self.board.cflags, *_SUPPORT_FLAGS]
+        for_support += [f"-DBOARD_CLOCK_HZ={self.board.clock_hz}u", "-Wall", "-Wextra", "-Werror"]
         jobs: list[list[str | Path]] = []
         for stem in (self.name, f"{self.name}_weights"):
             source = self.folder.resolve() / f"{stem}.c"
             jobs.append([*for_model, "-c", source, "-o", f"model/{stem}.o"])
-        for file in support:
-            source = harness.support_dir() / file
+        for source in support:
             jobs.append([*for_support, "-c", source, "-o", f"support/{source.stem}.o"])
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda job: toolchain.compile_c(job, self.workdir), jobs))

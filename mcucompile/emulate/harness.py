@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mcucompile import resources
+from mcucompile.emit import ctext
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
 from mcucompile.ir.storage import from_stored, to_stored
 from mcucompile.plan.plan import Plan, Step
 from mcucompile.templating import render
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample, and what the integer reference makes of it: an array per input and output."""
+
+    inputs: Sequence[Array]
+    outputs: Sequence[Array]
 
 
 def support_dir() -> Path:
@@ -42,6 +52,21 @@ def write_config(folder: Path, name: str, plan: Plan) -> None:
         writes=writes,
     )
     (folder / "harness_config.h").write_text(text, encoding="utf-8")
+
+
+def write_sample(folder: Path, plan: Plan, sample: Sample | None) -> None:
+    """Write `sample.h`: what the board's own image runs on and compares with; zeros if None."""
+    inputs = b"".join(bytes(region.size) for region in plan.inputs.values())
+    outputs = b"".join(bytes(region.size) for region in plan.outputs.values())
+    if sample is not None:
+        inputs = b"".join(array.tobytes() for array in sample.inputs)
+        outputs = b"".join(array.tobytes() for array in sample.outputs)
+    text = render(
+        "sample.h.j2",
+        sample=ctext.array(np.frombuffer(inputs, np.int8)),
+        expected=ctext.array(np.frombuffer(outputs, np.int8)),
+    )
+    (folder / "sample.h").write_text(text, encoding="utf-8")
 
 
 def write_input(folder: Path, plan: Plan, inputs: Sequence[Array]) -> int:

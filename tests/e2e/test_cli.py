@@ -116,6 +116,17 @@ def test_profile_is_repeatable(folder: Path) -> None:
     assert a["latency_ms"] > sum(s["latency_ms"] for s in a["steps"]) > 0
 
 
+def test_image(folder: Path) -> None:
+    args = ["Small CNN-1.onnx", *BOARD, "--calib", "data.npz", "-o", "image", "-n", "tiny"]
+    done = _run("image", *args, cwd=folder)
+    assert "from 0x00010000" in done.stdout
+    raw = (folder / "image" / "tiny.bin").read_bytes()
+    assert (folder / "image" / "tiny.elf").read_bytes().startswith(b"\x7fELF")
+    hex_lines = (folder / "image" / "tiny.hex").read_text().split()
+    data = b"".join(bytes.fromhex(n[9:-2]) for n in hex_lines if n[7:9] == "00")
+    assert data == raw
+
+
 def test_report_command_repeats_the_text(compiled: Path, folder: Path) -> None:
     text = (compiled / "small_cnn_1_report.txt").read_text()
     assert _run("report", compiled, cwd=folder).stdout == text

@@ -27,7 +27,8 @@ static __attribute__((noinline)) void fake_step0(int8_t *arena) {
     }
 }
 
-static __attribute__((noinline)) void fake_misbehave(int8_t *arena, int32_t how) {
+static __attribute__((noinline, optimize("no-jump-tables"))) void fake_misbehave(int8_t *arena,
+                                                                                 int32_t how) {
     switch (how) {
     case 101: /* a write after the arena */
         arena[FAKE_ARENA_SIZE] = 1;
@@ -61,7 +62,7 @@ static __attribute__((noinline)) void fake_misbehave(int8_t *arena, int32_t how)
         break;
     case 112: /* a call with more on the stack than there is room for */
 #ifdef __arm__
-        __asm__ volatile("mrs r3, msp\n\tsubs r3, #4096\n\tmsr msp, r3\n\tpush {r0, r1}" ::: "r3");
+        __asm__ volatile("msr msp, %0\n\tpush {r0, r1}" ::"r"(0x1FFFF000u));
 #endif
         break;
     case 106: /* no end */

@@ -1,0 +1,108 @@
+"""The boards' own images: read as files, and run as far as QEMU has their parts.
+
+QEMU has none of the three boards. The STM32F405 of `netduinoplus2` has flash and RAM where the
+STM32F746 has them, and lets its clocks be written to; the nRF51 of `microbit` has the UART, clock,
+pins and flash controller that the nRF52840 has, at the same addresses.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcucompile.board import Board, known_boards, load_board
+from mcucompile.emulate import build, toolchain
+from mcucompile.emulate.harness import Sample
+from tests.support import fake_model as fake
+from tests.support.tools import needs_cross, needs_qemu
+
+SAID = r"model fake\s+clock {hz} Hz\s+output (-?\d+ ){{3}}-?\d+\s+differences {wrong} bytes"
+
+
+def image(board: Board, folder: Path, wrong: int = 0) -> Path:
+    """The ELF of the fake model for `board`, in which `wrong` of the expected bytes are wrong."""
+    inputs = fake.samples(1)
+    want = fake.expected(inputs)
+    first = want["y0"].copy()
+    first.reshape(-1)[:wrong] += 1
+    sample = Sample(inputs, [first, want["y1"]])
+    return build.build_board_image(fake.FOLDER, fake.NAME, board, fake.plan(), folder, sample).elf
+
+
+def segments(elf: Path) -> Iterator[tuple[int, int, int, int]]:
+    """(address, load address, bytes in the file, bytes in memory) of what is loaded."""
+    data = elf.read_bytes()
+    (offset,) = struct.unpack_from("<I", data, 28)
+    size, count = struct.unpack_from("<2H", data, 42)
+    for k in range(count):
+        kind, _, *where = struct.unpack_from("<6I", data, offset + k * size)
+        if kind == 1:
+            yield tuple(where)
+
+
+@needs_cross
+@pytest.mark.parametrize("name", known_boards())
+def test_everything_lies_in_the_memories_of_the_board(name: str, tmp_path: Path) -> None:
+    board = load_board(name)
+    flash, ram = board.main_flash, board.main_ram
+    loaded = list(segments(image(board, tmp_path)))
+    assert loaded
+    for address, load, in_file, in_memory in loaded:
+        memory = flash if address < ram.start or address >= ram.end else ram
+        assert memory.start <= address <= address + in_memory <= memory.end
+        if in_file:
+            assert flash.start <= load <= load + in_file <= flash.end
+
+
+@needs_cross
+@pytest.mark.parametrize("name", known_boards())
+def test_no_instruction_is_missing_in_the_core(name: str, tmp_path: Path) -> None:
+    """The floating-point units of all three boards know single precision only."""
+    objdump = toolchain.binutil("objdump")
+    code = toolchain.run([objdump, "-d", image(load_board(name), tmp_path)]).stdout
+    assert re.search(r"<fake_run>:", code)
+    assert re.findall(r"\S+\.f64|<UNDEFINED>.*", code) == []
+
+
+def said(machine: str, elf: Path, console: str, *options: str) -> str:
+    """What an image in QEMU writes to the file `console` until its last line."""
+    command = [toolchain.qemu(), "-M", machine, "-nographic", "-monitor", "none", *options]
+    log = elf.parent / console
+    log.touch()
+    with subprocess.Popen([*command, "-kernel", elf], cwd=elf.parent) as qemu:
+        end = time.monotonic() + 60
+        while not re.search(r"cycles \d+\s", log.read_text()) and time.monotonic() < end:
+            time.sleep(0.05)
+        qemu.kill()
+    return log.read_text()
+
+
+@needs_qemu
+@pytest.mark.parametrize("wrong", [0, 3])
+def test_stm32f746_starts_where_its_memory_is(wrong: int, tmp_path: Path) -> None:
+    """No oscillator is ready here, so the clock stays what it is after reset."""
+    board = replace(load_board("stm32f746"), console="semihosting")
+    semihosting = ("-chardev", "file,id=console,path=console.log", "-serial", "none")
+    semihosting += ("-semihosting-config", "enable=on,target=native,chardev=console")
+    text = said("netduinoplus2", image(board, tmp_path, wrong), "console.log", *semihosting)
+    assert re.search(SAID.format(hz=16_000_000, wrong=wrong), text), text
+
+
+@needs_qemu
+def test_nano33ble_prints_on_its_uart(tmp_path: Path) -> None:
+    board = load_board("nano33ble")
+    (flash,), (ram,) = board.flash, board.ram
+    memories = {
+        "flash": (replace(flash, size=0x4_0000, reserved=0),),
+        "ram": (replace(ram, size=0x4000),),
+    }
+    nrf51 = replace(board, core="cortex-m0", fpu="none", **memories)
+    text = said("microbit", image(nrf51, tmp_path), "uart.log", "-serial", "file:uart.log")
+    assert re.search(SAID.format(hz=64_000_000, wrong=0), text), text
