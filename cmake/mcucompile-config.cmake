@@ -3,7 +3,8 @@
 #     find_package(mcucompile CONFIG REQUIRED)   # -Dmcucompile_DIR=$(mcucompile cmake-dir)
 #     mcucompile_add_model(digits
 #         MODEL digits.onnx BOARD stm32f746
-#         [CALIBRATION calib.npz] [NAME digits] [OPTIMIZE time|balanced|ram] [OPTIONS --ram 60000])
+#         [CALIBRATION calib.npz] [NAME digits] [OPTIMIZE time|balanced|ram] [OPTIONS --ram 60000]
+#         [REPORT digits.html])                  # or .txt, .json: the report, also here
 #     target_link_libraries(firmware PRIVATE digits)
 #
 # makes the static library `digits`, with the alias mcucompile::digits, whose generated header
@@ -64,10 +65,10 @@ function(_mcucompile_find_command)
 endfunction()
 
 function(mcucompile_add_model target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;BOARD;CALIBRATION;NAME;OPTIMIZE" "OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;BOARD;CALIBRATION;NAME;OPTIMIZE;REPORT" "OPTIONS")
   if(NOT arg_MODEL OR NOT arg_BOARD OR arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "mcucompile_add_model(${target} MODEL file BOARD board [CALIBRATION file] "
-      "[NAME name] [OPTIMIZE time|balanced|ram] [OPTIONS option...])")
+      "[NAME name] [OPTIMIZE time|balanced|ram] [REPORT file.html|txt|json] [OPTIONS option...])")
   endif()
   if(NOT arg_NAME)
     set(arg_NAME ${target})
@@ -98,11 +99,22 @@ function(mcucompile_add_model target)
   # be older, where a compilation has not changed them.
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/${target}.mcucompile)
   set(sources ${folder}/${arg_NAME}.c ${folder}/${arg_NAME}_weights.c ${folder}/${arg_NAME}.h)
+  set(reports ${folder}/${arg_NAME}_report.json ${folder}/${arg_NAME}_report.txt
+    ${folder}/${arg_NAME}_report.html)
+  set(copy_report)
+  if(arg_REPORT)
+    cmake_path(ABSOLUTE_PATH arg_REPORT BASE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+    cmake_path(GET arg_REPORT EXTENSION LAST_ONLY extension)
+    set(copy_report COMMAND ${CMAKE_COMMAND} -E copy
+      ${folder}/${arg_NAME}_report${extension} ${arg_REPORT})
+    list(APPEND reports ${arg_REPORT})
+  endif()
   add_custom_command(
     OUTPUT ${folder}.stamp ${sources}
-    BYPRODUCTS ${folder}/${arg_NAME}_report.json ${folder}/${arg_NAME}_report.txt
+    BYPRODUCTS ${reports}
     COMMAND ${MCUCOMPILE_COMMAND} ${arg_MODEL} ${options} --name ${arg_NAME} --quiet
             --output ${folder} --depfile ${folder}.stamp.d > ${folder}.log
+    ${copy_report}
     COMMAND ${CMAKE_COMMAND} -E touch ${folder}.stamp
     DEPENDS ${depends}
     DEPFILE ${folder}.stamp.d

@@ -16,6 +16,7 @@ from mcucompile import __version__, commands, resources
 from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError, UsageError
 from mcucompile.options import CompileOptions, SampleOptions
+from mcucompile.package import PACKAGE_KINDS
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
 from mcucompile.report.html import render_html
@@ -185,6 +186,11 @@ def cli() -> None:
 @compile_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder [build/NAME].")
 @click.option(
+    "--package",
+    type=click.Choice(PACKAGE_KINDS),
+    help="Write a library of this kind, not a folder.",
+)
+@click.option(
     "--depfile",
     type=click.Path(path_type=Path),
     metavar="TARGET.d",
@@ -194,7 +200,7 @@ def compile_command(**args: Any) -> None:
     """Compile MODEL to a folder of C (the default command)."""
     options = _options(args)
     report = commands.compile_to_folder(
-        args["model"], options, args["output"], _progress(args["quiet"])
+        args["model"], options, args["output"], _progress(args["quiet"]), args["package"]
     )
     if args["depfile"]:
         target = args["depfile"].with_suffix("")

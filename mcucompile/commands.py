@@ -15,6 +15,7 @@ from mcucompile.errors import UsageError
 from mcucompile.frontend.node import IMPORTERS
 from mcucompile.image import write_image
 from mcucompile.options import CompileOptions, SampleOptions
+from mcucompile.package import PackageKind, package_files
 from mcucompile.quant.samples import load_samples
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import fit_or_raise
@@ -48,11 +49,16 @@ def echo_warnings(report: Report, echo: Callable[[str], None]) -> None:
 
 
 def compile_to_folder(
-    model: Path, options: CompileOptions, output: Path | None, progress: Progress
+    model: Path,
+    options: CompileOptions,
+    output: Path | None,
+    progress: Progress,
+    package: PackageKind | None = None,
 ) -> Report:
     """Compile, measure with the board's toolchain if it is there, write folder and report.
 
-    Raises DoesNotFitError before anything is written.
+    package: the form of the folder; None for plain sources. Raises DoesNotFitError before anything
+    is written.
     """
     compilation = compile_model(model, options, progress)
     fit_or_raise(measure.report(compilation))  # what surely does not fit need not be built
@@ -60,7 +66,7 @@ def compile_to_folder(
     measured, warnings = measure.measure_if_possible(compilation, progress)
     report = measure.report(compilation, measured, None, warnings)
     fit_or_raise(report)
-    files = dict(compilation.files)
+    files = package_files(package, compilation) if package else dict(compilation.files)
     files[f"{compilation.name}_report.json"] = _json(report)
     files[f"{compilation.name}_report.txt"] = render_text(report) + "\n"
     files[f"{compilation.name}_report.html"] = render_html(report)

@@ -48,7 +48,7 @@ def _compiler() -> Iterator[Path]:
     for file in loaded:
         if file and package in Path(file).parents:
             yield Path(file)
-    yield from resources.templates_dir().glob("*.j2")
+    yield from resources.templates_dir().rglob("*.j2")
     yield from resources.runtime_dir().rglob("*.h")
 
 

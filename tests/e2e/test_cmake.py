@@ -72,7 +72,7 @@ def configure(folder: Path, form: str = FIND, generator: str = "") -> Path:
     (project / "CMakeLists.txt").write_text(
         f"cmake_minimum_required(VERSION 3.21)\nproject(firmware LANGUAGES C)\n{form}\n"
         "mcucompile_add_model(net MODEL net.onnx BOARD nano33ble CALIBRATION samples:x\n"
-        "  NAME reader OPTIMIZE ram OPTIONS --stream-input)\n"
+        "  NAME reader OPTIMIZE ram REPORT net.html OPTIONS --stream-input)\n"
         "add_executable(firmware main.c)\ntarget_link_libraries(firmware mcucompile::net)\n"
     )
     (project / "main.c").write_text(
@@ -89,6 +89,7 @@ def test_model_is_compiled_again_when_it_changes_and_not_otherwise(
 ) -> None:
     build = configure(tmp_path, generator=generator)
     assert "Compiling " in run("cmake", "--build", build)
+    assert "<html" in (build / "net.html").read_text()
     run(build / "firmware")
     text = run("cmake", "--build", build)
     assert "Compiling " not in text
