@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.tools import needs_qemu
+from tests.support.tools import needs, needs_qemu
 from tests.support.zoo import ROOT
 
-EXAMPLE = ROOT / "examples" / "digits"
+EXAMPLES = ROOT / "examples"
+EXAMPLE = EXAMPLES / "digits"
 ONE_IMAGE = 0.26  # percent; float arithmetic differs a little from machine to machine
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
 
@@ -69,3 +71,56 @@ def test_calibration_and_test_images_differ() -> None:
     assert len(a) == 100
     assert len(b) == 400
     assert not any((b == row).all(axis=1).any() for row in a)
+
+
+@needs_qemu
+@needs("cmake")
+@pytest.mark.parametrize(
+    ("example", "core", "programs"),
+    [
+        ("digits", "m7", ("digits_demo", "digits_camera")),
+        ("gestures", "m4f", ("gestures_demo",)),
+        ("keywords", "m4f", ("keywords_demo",)),
+    ],
+)
+def test_firmware_prints_what_the_readme_says(
+    example: str, core: str, programs: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Built outside of the source tree, run under QEMU."""
+    shutil.copytree(EXAMPLES / example, tmp_path / example)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    toolchain = ROOT / "cmake" / f"arm-none-eabi-{core}.cmake"
+    configure = ["cmake", "-S", example, "-B", "build", "--toolchain", str(toolchain)]
+    configure += [f"-Dmcucompile_DIR={ROOT}/cmake"]
+    subprocess.run(configure, cwd=tmp_path, env=env, check=True, capture_output=True)
+    build = ["cmake", "--build", "build"]
+    subprocess.run(build, cwd=tmp_path, env=env, check=True, capture_output=True)
+    ctest = ["ctest", "--test-dir", "build", "--verbose"]
+    done = subprocess.run(ctest, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    readme = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
+    for program in programs:
+        number = re.search(rf"test (\d+)\n +Start +\d+: {program}", done.stdout)
+        assert number is not None
+        lines = re.findall(rf"^{number[1]}: (?!Test|Working)(.+)$", done.stdout, re.MULTILINE)
+        assert len(lines) >= 5
+        assert "\n".join(f"    {line}" for line in lines) in readme
+
+
+@needs_qemu
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("example", "board"), [("gestures", "sparkfun-edge"), ("keywords", "nano33ble")]
+)
+def test_validation_prints_what_the_readme_says(example: str, board: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mcucompile", "validate", f"{example}.onnx", "--quiet"]
+    command += ["--board", board, "--calib", "calib.npz", "--data", "test.npz"]
+    command += ["--labels", "y", "--on", "qemu"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=EXAMPLES / example, env=env, check=True, capture_output=True, text=True
+    )
+    readme = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
+    for line in done.stdout.splitlines():
+        if not line.startswith("max error"):  # differs from machine to machine
+            assert f"    {line}" in readme
