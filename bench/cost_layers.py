@@ -22,6 +22,7 @@ from mcucompile.ops.binary_pool import BinaryMaxPool
 from mcucompile.ops.concat import Concat
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.expand_depthwise import ExpandDepthwise
 from mcucompile.ops.global_pool import GlobalAveragePool, GlobalMaxPool
 from mcucompile.ops.mul import Mul
 from mcucompile.ops.pad import Pad
@@ -103,6 +104,9 @@ _DEPTHWISE += [(5, 3, 20, 0), (14, 18, 4, 0), (12, 20, 24, 1), (7, 7, 32, 1), (1
 _DEPTHWISE += [(48, 48, 4, 1), (22, 37, 8, 1), (5, 5, 64, 1), (20, 72, 4, 1), (16, 31, 12, 0)]
 _SQUARES = [(n, n, 16, 1) for n in (2, 3, 4, 8, 9, 10, 11, 12, 14, 16, 20)]  # as in many models
 # channels in and out
+# height, width, channels in and of the depthwise convolution
+_EXPANDED = [(12, 12, 16, 24), (10, 24, 24, 12), (9, 11, 12, 8), (7, 7, 40, 20), (8, 14, 8, 10)]
+_EXPANDED += [(6, 9, 6, 4), (10, 10, 33, 6), (5, 48, 16, 4)]
 _DENSE = [(640, 128), (128, 128), (8, 128), (128, 8), (64, 12), (256, 2), (16, 16), (1, 16)]
 _DENSE += [(392, 10), (100, 100), (57, 43), (1000, 4), (31, 7), (320, 1000), (12, 5), (67, 24)]
 _DENSE += [(30, 3), (16, 1), (200, 9), (500, 20), (60, 18), (24, 40), (180, 6), (40, 2)]
@@ -167,6 +171,7 @@ def _sums_of_products() -> Iterator[KernelCall]:
         other = replace(call, kernel="mcuc_dense_s8", params={**call.params, "m": 0})
         yield from _variants(other, cin)
     yield from _depthwise()
+    yield from _expand_depthwise()
     yield from _binary()
 
 
@@ -183,6 +188,27 @@ def _binary() -> Iterator[KernelCall]:
         yield from lower(graph, Target()).calls
     for image in _IMAGES:
         yield from lower(_of(Binarize("op", ()), (1, *image), y=UNIT), Target()).calls
+
+
+def _expand_depthwise() -> Iterator[KernelCall]:
+    for (k, s), (number, (h, w, cin, channels)) in product(
+        product((3, 5, 7), (1, 2)), enumerate(_EXPANDED)
+    ):
+        call = lower(_expanded(h, w, cin, channels, k, s), Target()).calls[0]
+        yield from _variants(call, number)
+
+
+def _expanded(h: int, w: int, cin: int, channels: int, k: int, s: int) -> Graph:
+    """A depthwise convolution of a 1x1 one, in one operator."""
+    expand, then = Conv2d("expand", ()), Conv2d("then", (), (s, s), (k // 2,) * 4, groups=channels)
+    first = layer_graph(expand, (1, h, w, cin), (channels, 1, 1, cin), _rng(), zero_points=(-11, 5))
+    between = replace(first.value("y"), name="between")
+    second = layer_graph(
+        then, between.shape, (channels, k, k, 1), _rng(), zero_points=(between.q.zero_point, 5)
+    )
+    x, weights, bias = (replace(v, name=f"{v.name}2") for v in second.operands(then))
+    op = ExpandDepthwise("op", (), expand, then, replace(x, name="between"))
+    return op_graph(op, [*first.operands(expand), weights, bias], second.value("y").q)
 
 
 def _depthwise() -> Iterator[KernelCall]:

@@ -22,7 +22,10 @@ CORE = "cortex-m4"
 COMMAND = "python -m bench --fit-costs"
 SMALL = 100  # instructions whose error does not matter
 PRIOR = 0.1  # how much a kernel's fit is drawn to that of its header
-LIKE = {"mcuc/conv2d.h": "mcuc/conv1x1.h"}  # headers with features in common: the fit of one is
+LIKE = {
+    "mcuc/conv2d.h": "mcuc/conv1x1.h",
+    "mcuc/expand_depthwise.h": "mcuc/conv1x1.h",
+}  # headers with features in common: the fit of one is
 # drawn to that of the other
 
 Progress = Callable[[str], None]

@@ -20,13 +20,13 @@ from mcucompile.frontend.layout import set_input_layout
 from mcucompile.frontend.names import c_identifier
 from mcucompile.frontend.onnx_model import load_model
 from mcucompile.ir import Graph
-from mcucompile.lower import lower
 from mcucompile.options import CompileOptions
 from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.passes.prune_channels import prune_channels
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.plan import Plan
-from mcucompile.plan.planner import PlanOptions, make_plan
+from mcucompile.plan.planner import PlanOptions
+from mcucompile.planning import plan_graph
 from mcucompile.quant.absorb_qdq import absorb_qdq
 from mcucompile.quant.calibrate import calibrate
 from mcucompile.quant.legalize import legalize
@@ -41,8 +41,8 @@ RESERVED = 1024  # bytes of RAM for the stack and the statics of a model
 class Compilation:
     """A compiled model with everything that later stages and people ask about.
 
-    float_graph: before quantization. whole_graph: quantized. graph: without the channels that
-    nothing depends on. files: path -> text of the C sources.
+    float_graph: before quantization. whole_graph: quantized. graph: what is run, without the
+    channels that nothing depends on. files: path -> text of the C sources.
     """
 
     path: Path
@@ -80,8 +80,7 @@ def compile_model(
 
     progress("plan")
     target = replace(board.target(options.optimize), winograd=options.winograd)
-    program = lower(graph, target)
-    plan = make_plan(program, _plan_options(board, options))
+    graph, plan = plan_graph(graph, target, _plan_options(board, options))
     check_plan(plan)
 
     progress("emit")

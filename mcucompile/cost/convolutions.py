@@ -258,6 +258,40 @@ def depthwise(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     }
 
 
+def expand_depthwise(call: KernelCall, bands: Bands, specialized: bool) -> Features:
+    """What the depthwise convolution does, and the 1x1 for each row of four channels it fetches."""
+    p: Any = call.params
+    k, _, _, _ = depthwise_window(call.kernel)
+    fetched = bands.fetched_inside(p["sh"], k, p["top"], p["in_h"])
+    words, by_word = (p["cin"] + 1) // 2, p["cin"] % 4 == 0
+    total: Features = {f"then_{name}": n for name, n in depthwise(call, bands, specialized).items()}
+    for channels, quads in ((4, p["channels"] // 4), (p["channels"] % 4, 1)):
+        rows = fetched * quads if channels else 0
+        tiles = [rows * t for t in _tiles(p["in_w"])]
+        numbers = {
+            "cout": 4,
+            "wide": p["wide"],
+            "shift": p["expand_shift"],
+            "lo": p["expand_lo"],
+            "hi": p["expand_hi"],
+        }
+        counts = _gemm(numbers, words, channels, (tiles[0], tiles[1], tiles[2]), specialized)
+        for name, n in counts.items():
+            total[name] = total.get(name, 0) + n
+    rows = fetched * -(-p["channels"] // 4)
+    elements = rows * p["in_w"] * p["cin"]
+    steps = rows * sum(_tiles(p["in_w"])) * ((p["cin"] + 3) // 4 if by_word else words)
+    return {
+        **total,
+        "put_words": elements / 4 if by_word else 0,
+        "put_bytes": 0 if by_word else elements,
+        "put_steps": steps,
+        "tiles": rows * sum(_tiles(p["in_w"])),
+        "pixels": rows * p["in_w"],
+        "rows": rows,
+    }
+
+
 def depthwise_any(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     p: Any = call.params
     rows, channels, kh, kw = bands.rows, p["channels"], p["kh"], p["kw"]

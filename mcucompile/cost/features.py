@@ -281,6 +281,7 @@ FAMILIES: dict[str, Family] = {
     "mcuc/conv3x3_winograd.h": convolutions.winograd,
     "mcuc/depthwise.h": convolutions.depthwise,
     "mcuc/depthwise_any.h": convolutions.depthwise_any,
+    "mcuc/expand_depthwise.h": convolutions.expand_depthwise,
     "mcuc/dense.h": convolutions.dense,
     "mcuc/binary_conv.h": binary.binary_conv,
     "mcuc/binary_pool.h": binary.binary_pool,

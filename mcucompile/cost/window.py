@@ -65,11 +65,13 @@ def full_windows(count: int, stride: int, reach: int, before: int, size: int) ->
 
 
 def depthwise_window(kernel: str) -> tuple[int, int, int, int]:
-    """Height, width, horizontal stride and rows at a time of a kernel of `mcuc/depthwise.h`."""
-    found = re.match(r"mcuc_depthwise_(\d+)x(\d+)s(\d+)r(\d+)(?:_any)?_s8$", kernel)
+    """Height, width, horizontal stride and rows at a time of a kernel of `mcuc/depthwise.h`, or of
+    `mcuc/expand_depthwise.h`, which computes one."""
+    pattern = r"mcuc_(?:expand_)?depthwise_(\d+)x(\d+)s(\d+)(?:r(\d+))?(?:_any)?_s8$"
+    found = re.match(pattern, kernel)
     if found is None:
-        raise ValueError(f"{kernel} is none of mcuc/depthwise.h")
-    kh, kw, stride, rows = (int(n) for n in found.groups())
+        raise ValueError(f"{kernel} is no depthwise convolution of one window")
+    kh, kw, stride, rows = (int(n) for n in found.groups(default="1"))
     return kh, kw, stride, rows
 
 

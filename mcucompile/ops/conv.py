@@ -62,7 +62,7 @@ class Conv2d(Op):
     def evaluate_int(
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
-        layer = gemm.Layer.of(self, operands, results[0], self.clamp)
+        layer = self.layer(operands, results[0])
         x, w, b = (a.astype(np.float64) for a in arrays)  # exact, and much faster than integers
         return (layer.rule.apply(self._correlate(x - operands[0].q.zero_point, w) + b),)
 
@@ -103,7 +103,7 @@ class Conv2d(Op):
         return RowWindow(reach, self.strides[0], self.pads[0]) if operand == 0 else None
 
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
-        layer = gemm.Layer.of(self, operands, results[0], self.clamp, self.groups)
+        layer = self.layer(operands, results[0])
         _, height, width, _ = operands[0].shape
         _, kh, kw, _ = operands[1].shape
         seen = self._seen(height, kh, 0), self._seen(width, kw, 1)
@@ -118,14 +118,22 @@ class Conv2d(Op):
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        layer = gemm.Layer.of(self, operands, results[0], self.clamp, self.groups)
+        return lower_conv(
+            self.layer(operands, results[0]), self.geometry(operands, results[0]), target
+        )
+
+    def layer(self, operands: Sequence[Value], result: Value) -> gemm.Layer:
+        """Its integer arithmetic. Raises QuantizationError MC201 where sums may leave int32."""
+        return gemm.Layer.of(self, operands, result, self.clamp, self.groups)
+
+    def geometry(self, operands: Sequence[Value], result: Value) -> Geometry:
+        """Its numbers."""
         _, in_h, in_w, cin = operands[0].shape
-        _, out_h, out_w, cout = results[0].shape
+        _, out_h, out_w, cout = result.shape
         kh, kw = operands[1].shape[1:3]
         (sh, sw), (dh, dw) = self.strides, self.dilations
         top, left = self.pads[:2]
-        geometry = Geometry(in_h, in_w, cin, out_h, out_w, cout, kh, kw, sh, sw, dh, dw, top, left)
-        return lower_conv(layer, geometry, target)
+        return Geometry(in_h, in_w, cin, out_h, out_w, cout, kh, kw, sh, sw, dh, dw, top, left)
 
 
 def _ohwi(shape: Shape) -> Shape:

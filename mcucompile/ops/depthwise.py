@@ -31,11 +31,16 @@ def depthwise_call(layer: gemm.Layer, g: Geometry, rows: int | None = None) -> K
     rows: the most output rows that it will be asked for in one call, all if not given; the kernel
     for few rows needs less scratch memory. It is right for any number.
     """
-    if (g.kh, g.kw, g.sw) not in STEPS or (g.dh, g.dw) != (1, 1):
+    if not has_own_kernel(g):
         return _any(layer, g)
     call = _fast(layer, g, rows)
     turns = {n: _fast(layer, g, n) for n in TURNS} if rows is None else {}
     return replace(call, turns=turns)
+
+
+def has_own_kernel(g: Geometry) -> bool:
+    """Is there a kernel for windows of just this size and stride?"""
+    return (g.kh, g.kw, g.sw) in STEPS and (g.dh, g.dw) == (1, 1)
 
 
 def _fast(layer: gemm.Layer, g: Geometry, rows: int | None) -> KernelCall:

@@ -90,6 +90,21 @@ class Step:
         """Rows that are computed in all, or folded if the kernel does that."""
         return (self.call.reads if self.call.folds else self.call.writes)[0].rows
 
+    @property
+    def repeated_macs(self) -> int:
+        """Multiply-accumulates that are formed once more, for rows that several calls read."""
+        call, total = self.call, self.total_rows
+        window, height = call.window(0), call.reads[0].rows
+        if not call.row_macs or window is None:
+            return 0
+        ends = [min(y + self.rows, total) for y in range(0, total, self.rows)]
+        read = [
+            window.end(end - 1, height) - window.begin(y, height)
+            for y, end in zip(range(0, total, self.rows), ends, strict=True)
+        ]
+        once = window.end(total - 1, height) - window.begin(0, height)
+        return call.row_macs * (sum(read) - once)
+
 
 @dataclass(frozen=True)
 class Pull:

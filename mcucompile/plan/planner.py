@@ -61,6 +61,12 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
     return replace(plan, choices=choices(segmenter, best[1]), alternatives=alternatives(segmenter))
 
 
+def least_peak(program: Program, options: PlanOptions) -> int:
+    """Bytes that the schedule of `program` with the smallest peak needs. Raises as make_plan."""
+    net = build_network(program, options.keep_input, options.stream_input)
+    return Segmenter(net).least_memory().peak
+
+
 def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[float, ...]:
     """The smaller the better."""
     too_much = max(0, layout.size - options.ram) if options.ram is not None else 0

@@ -111,6 +111,7 @@ class KernelCall:
     turns: number of rows -> the kernel to use where that many rows are computed in one call.
     why: why this kernel was chosen; stands in the generated code and in the report.
     macs: multiply-accumulates.
+    row_macs: those of one row of operand 0, if each call that reads the row forms them anew.
     """
 
     op: str
@@ -132,6 +133,7 @@ class KernelCall:
     turns: Mapping[int, KernelCall] = field(default_factory=dict)
     why: str = ""
     macs: int = 0
+    row_macs: int = 0
 
     @property
     def consts(self) -> tuple[Const, ...]:

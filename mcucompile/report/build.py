@@ -103,6 +103,7 @@ def build_report(
             "name": model.name,
             "sha256": model.sha256,
             "macs": model.macs,
+            "macs_repeated": sum(step.repeated_macs for step in plan.steps),
             "params": model.params,
         },
         "board": {

@@ -103,6 +103,7 @@ def _summary(report: Report) -> list[str]:
     return [
         f"model      {model['name']}: {model['macs']:,} MAC, {model['params']:,} parameters",
         f"           sha256 {model['sha256']}",
+        *_repeated(model),
         f"board      {board['name']}: {board['title']}, {core}",
         f"fits       {verdict[report['fits']]}",
         *_port_lines("input", report["inputs"]),
@@ -115,6 +116,14 @@ def _summary(report: Report) -> list[str]:
         "",
         *_time(report),
     ]
+
+
+def _repeated(model: Report) -> list[str]:
+    again = model["macs_repeated"]
+    if not again:
+        return []
+    share = f"{again / model['macs']:.1%}"
+    return [f"           {again:,} MAC more ({share}): rows are computed again to save SRAM"]
 
 
 def _pruned_lines(pruning: Report) -> list[str]:

@@ -22,6 +22,7 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "conv2d": layers.conv2d,
     "conv_transpose": layers.conv_transpose,
     "depthwise": layers.depthwise,
+    "expand_depthwise": layers.expand_depthwise,
     "dense": layers.dense,
     "binary_conv": binary.binary_conv,
     "binarize": binary.binarize,

@@ -11,6 +11,7 @@ from mcucompile.ir import Array, Graph, QParams, Shape, Value
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.expand_depthwise import ExpandDepthwise
 from mcucompile.quant.numbers import INT32_LIMIT, accumulator_bound
 from tests.fuzz.dice import Dice
 from tests.support.graphs import op_graph
@@ -107,6 +108,23 @@ def depthwise(dice: Dice) -> Graph:
     image = (height + (kh > 7) * kh, width + (kw > 7) * kw, channels)
     op = Conv2d("conv", ORIGIN, strides, pads, dilations, channels)
     return _layer(dice, op, (1, *image), (channels, kh, kw, 1))
+
+
+def expand_depthwise(dice: Dice) -> Graph:
+    """A 1x1 and a depthwise convolution in one."""
+    k = dice.one_of([3, 3, 5, 7])
+    strides = dice.one_of([(1, 1), (2, 2), (1, 1), (dice.number(1, 3), dice.number(1, 2))])
+    image = (1, dice.number(1, 10), dice.number(1, 11))
+    cin, channels = dice.size(24), max(2, dice.size(13))
+    pointwise = Conv2d("expand", ORIGIN)
+    expand = _layer(dice, pointwise, (*image, cin), (channels, 1, 1, cin))
+    conv = Conv2d("depthwise", ORIGIN, strides, _pads(dice, k, k), groups=channels)
+    depthwise = _layer(dice, conv, (*image, channels), (channels, k, k, 1))
+    (first,), (then,) = expand.ops_of(Conv2d), depthwise.ops_of(Conv2d)
+    between, w, b = depthwise.operands(then)
+    op = ExpandDepthwise("op", ORIGIN, first, then, replace(between, name="between"))
+    operands = [*expand.operands(first), replace(w, name="w2"), replace(b, name="b2")]
+    return op_graph(op, operands, depthwise.value("y").q)
 
 
 def conv_transpose(dice: Dice) -> Graph:
@@ -229,7 +247,7 @@ def _multipliers(dice: Dice, w: Array, folded: Array, plain: bool) -> Array:
 def worst_input(dice: Dice, graph: Graph) -> Array:
     """An input (1, ...) of a layer that drives sums to the proved bound."""
     (op,) = graph.ops()
-    x, w, b = graph.operands(op)
+    x, w, b = graph.operands(op)[:3]
     assert w.data is not None
     assert b.data is not None
     c = dice.number(0, len(w.data) - 1)
@@ -240,11 +258,14 @@ def worst_input(dice: Dice, graph: Graph) -> Array:
     if isinstance(op, ConvTranspose2d):  # its windows are parts of this one
         image = np.broadcast_to(window.mean(axis=(0, 1)), (*x.shape[:3], window.shape[-1]))
         return np.tile(np.where(image > 0, 127, -128), op.groups).astype(np.int8)
+    shape = graph.value("y").shape
+    if isinstance(op, ExpandDepthwise):
+        op, shape = op.expand, op.between.shape
     assert isinstance(op, Conv2d)
     data = dice.rng.choice(np.array([-128, 127], np.int8), x.shape)
     depth, each = w.shape[3], w.shape[0] // op.groups
     first = c // each * depth
-    _, out_h, out_w, _ = graph.value("y").shape
+    _, out_h, out_w, _ = shape
     oy, ox = dice.number(0, out_h - 1), dice.number(0, out_w - 1)
     for ky, kx in np.ndindex(*w.shape[1:3]):
         iy = oy * op.strides[0] - op.pads[0] + ky * op.dilations[0]

@@ -32,6 +32,7 @@ from mcucompile.report.build import (
 from mcucompile.report.fit import fit_or_raise
 from mcucompile.report.text import render_text
 from tests.support.mixing import Builder, random_graph
+from tests.unit.test_fuse_expand_depthwise import network, planned
 
 MODEL = ModelInfo("net", "ab" * 32, 1_234_567, 890)
 FUNCTIONS = (
@@ -186,6 +187,16 @@ def test_report_follows_its_schema_and_survives_json() -> None:
     for report in reports:
         assert violations(report) == []
         assert json.loads(json.dumps(report)) == report
+
+
+def test_rows_that_are_computed_again_are_reported() -> None:
+    graph, plan = planned(network())
+    report = build_report(graph, plan, load_board("nano33ble"), replace(MODEL, macs=500_000))
+    assert violations(report, SCHEMA) == []
+    assert {step["segment"] for step in report["steps"]} >= {"rows"}
+    again = report["model"]["macs_repeated"]
+    assert again == sum(step.repeated_macs for step in plan.steps) > 0
+    assert f"{again:,} MAC more ({again / 5000:.1f}%)" in render_text(report)
 
 
 def test_schema_requires_and_describes_every_key() -> None:

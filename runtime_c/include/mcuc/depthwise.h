@@ -54,6 +54,25 @@ typedef struct {
 typedef void mcuc_depthwise_core(const uint32_t *x, const uint32_t *w, int8_t *o,
                                  const mcuc_depthwise_run *run);
 
+/* Expands `rows` input rows to neighbouring slots: channels [c, c + count) of those from x on. how:
+ * what it needs besides. */
+typedef void mcuc_depthwise_fetch(const mcuc_depthwise_params *p, const void *how, const int8_t *x,
+                                  int32_t c, int32_t count, uint32_t *slot, int32_t rows,
+                                  const mcuc_depthwise_row *row);
+
+/* Of rows that are there. */
+MCUC_KERNEL void mcuc_depthwise_fetch_stored(const mcuc_depthwise_params *p, const void *how,
+                                             const int8_t *x, int32_t c, int32_t count,
+                                             uint32_t *slot, int32_t rows,
+                                             const mcuc_depthwise_row *row) {
+    (void)how;
+    if (p->channels % 4 == 0) {
+        mcuc_depthwise_expand4(x + c, slot, rows, row);
+    } else {
+        mcuc_depthwise_expand_bytes(x + c, slot, rows, row, count);
+    }
+}
+
 /* How many outputs the last block of a row has, after blocks of 4. */
 MCUC_KERNEL int32_t mcuc_depthwise_rest(int32_t width) {
     return (width & 3) == 1 && width > 1 ? 5 : width & 3;
@@ -180,7 +199,8 @@ MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_
                                      const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
                                      int32_t kh, int32_t kw, int32_t s, int32_t step,
                                      mcuc_rescale rescale, mcuc_depthwise_core *core,
-                                     mcuc_depthwise_tail *tail) {
+                                     mcuc_depthwise_tail *tail, mcuc_depthwise_fetch *fetch,
+                                     const void *how) {
     const int32_t channels = p->channels, down = p->sh, slots = (step - 1) * s + kh;
     const int32_t at_once = down == s ? step : 1, kept = kh - down, is_single = y1 - y0 <= at_once;
     const int32_t in_h = p->in_h, out_w = p->out_w, pairs = p->pairs;
@@ -228,14 +248,10 @@ MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_
                     }
                 } else {
                     const int32_t place = mcuc_depthwise_place(iy, in->rows);
-                    const int8_t *v = in->base + place * in->stride + c;
+                    const int8_t *v = in->base + place * in->stride;
                     rows = rows < in_h - iy ? rows : in_h - iy;
                     rows = rows < in->rows - place ? rows : in->rows - place;
-                    if (channels % 4 == 0) {
-                        mcuc_depthwise_expand4(v, inner + 4 * slot, rows, &row);
-                    } else {
-                        mcuc_depthwise_expand_bytes(v, inner + 4 * slot, rows, &row, count);
-                    }
+                    fetch(p, how, v, c, count, inner + 4 * slot, rows, &row);
                 }
                 slot += rows;
                 iy += rows;
@@ -269,12 +285,14 @@ MCUC_KERNEL void mcuc_depthwise_rows(const mcuc_depthwise_params *p, const mcuc_
     MCUC_KERNEL void name##_s8(const mcuc_depthwise_params *p, const mcuc_src *in,                 \
                                const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {       \
         mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, step,                          \
-                            mcuc_rescale_plain(p->zp), core, tail);                                \
+                            mcuc_rescale_plain(p->zp), core, tail, mcuc_depthwise_fetch_stored,    \
+                            NULL);                                                                 \
     }                                                                                              \
     MCUC_KERNEL void name##_any_s8(const mcuc_depthwise_params *p, const mcuc_src *in,             \
                                    const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {   \
         mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};                                    \
-        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, step, rescale, NULL, NULL);    \
+        mcuc_depthwise_rows(p, in, out, y0, y1, scratch, kh, kw, s, step, rescale, NULL, NULL,     \
+                            mcuc_depthwise_fetch_stored, NULL);                                    \
     }
 
 #ifdef MCUC_DEPTHWISE_CORE
