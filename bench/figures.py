@@ -19,6 +19,7 @@ from mcucompile.measure import measure, profile, report
 from mcucompile.options import CompileOptions
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.planner import make_plan
+from mcucompile.quant.post_training import Quantized
 from mcucompile.report.build import Report
 
 BOARDS = {"cortex-m4": "nano33ble", "cortex-m7": "stm32f746"}
@@ -103,6 +104,5 @@ def _compile_graph(graph: Graph, board: Board, wishes: Mapping[str, Any]) -> Com
     check_plan(plan)
     files = emit(graph, plan, EmitOptions("layer", board=board.name))
     nowhere, nothing, options = Path("layer"), onnx.ModelProto(), CompileOptions(board.name)
-    return Compilation(
-        nowhere, nothing, "", "layer", board, options, graph, graph, graph, plan, files
-    )
+    quantized = Quantized(graph, graph, "model")
+    return Compilation(nowhere, nothing, "", "layer", board, options, quantized, graph, plan, files)

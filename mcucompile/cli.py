@@ -8,15 +8,16 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from mcucompile import __version__, commands, resources
 from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError, UsageError
-from mcucompile.options import CompileOptions, SampleOptions
+from mcucompile.options import CalibrationMethod, CompileOptions, Rounding, SampleOptions
 from mcucompile.package import PACKAGE_KINDS
+from mcucompile.quant.cache import default_folder
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
 from mcucompile.report.html import render_html
@@ -55,10 +56,37 @@ COMPILE_OPTIONS = (
     click.option("--calib", metavar="FILE[:ARRAY]", help="Samples (.npz, .npy, folder of .npy)."),
     click.option(
         "--calib-method",
-        type=click.Choice(["minmax", "percentile"]),
-        default="percentile",
+        type=click.Choice(get_args(CalibrationMethod)),
+        default="mse",
         show_default=True,
         help="How activation ranges follow from calibration samples.",
+    ),
+    click.option(
+        "--calib-cache",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where results of calibration are kept [the user's cache folder].",
+    ),
+    click.option("--no-calib-cache", is_flag=True, help="Keep and use no results of calibration."),
+    click.option(
+        "--bias-correction/--no-bias-correction",
+        default=True,
+        show_default=True,
+        help="Take the mean error of each channel on the samples off its bias.",
+    ),
+    click.option(
+        "--equalize/--no-equalize",
+        default=False,
+        show_default=True,
+        help="Balance the ranges of channels between layers.",
+    ),
+    click.option(
+        "--round",
+        "rounding",
+        type=click.Choice(get_args(Rounding)),
+        default="nearest",
+        show_default=True,
+        help="Of weights: each to its nearest integer, or so that layers err least on the samples.",
     ),
     click.option(
         "-O",
@@ -132,6 +160,10 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         name=args["name"],
         calibration=samples,
         calibration_method=args["calib_method"],
+        calibration_cache=_cache_folder(args),
+        bias_correction=args["bias_correction"],
+        equalize=args["equalize"],
+        rounding=args["rounding"],
         optimize=args["optimize"],
         ram=args["ram"],
         flash=args["flash"],
@@ -143,6 +175,12 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         schedule=args["schedule"],
         stream_input=args["stream_input"],
     )
+
+
+def _cache_folder(args: dict[str, Any]) -> Path | None:
+    if args["no_calib_cache"]:
+        return None
+    return args["calib_cache"] or default_folder()
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:

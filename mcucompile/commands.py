@@ -14,6 +14,7 @@ from mcucompile.compiler import Progress, compile_model, write_files
 from mcucompile.errors import UsageError
 from mcucompile.frontend.node import IMPORTERS
 from mcucompile.image import write_image
+from mcucompile.layer_errors import DIVERGES, worst
 from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.package import PackageKind, package_files
 from mcucompile.quant.samples import load_samples
@@ -164,9 +165,31 @@ def validation_text(v: Validation) -> str:
     if v.top1_agreement is not None:
         lines.append(f"top-1 agreement  {v.top1_agreement:.2%} with onnxruntime")
     lines.append(f"max error        {v.max_abs_error:.6g} against onnxruntime")
+    noise = f"{v.cosine:.6f} with onnxruntime, SQNR {_decibels(v.sqnr)}"
+    lines.append(f"cosine           {noise}")
     if v.stack_bytes is not None:
         lines.append(f"stack            {v.stack_bytes} bytes measured")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_layer_lines(v)])
+
+
+def _layer_lines(v: Validation) -> list[str]:
+    """The noisiest layers, the first that diverges, and what to try."""
+    lines = ["noisiest layers  alone, and in the quantized model"]
+    for e in worst(v.layers):
+        names = ", ".join(e.onnx_names)
+        lines.append(f"  {_decibels(e.own):>12}  {_decibels(e.sqnr):>8}  {e.op} {names}")
+    if v.first_diverging_layer is not None:
+        lines.append(f"first layer      below {DIVERGES:g} dB: {v.first_diverging_layer}")
+    if v.is_doubtful:
+        head = "to try           "
+        for tip in v.advice:
+            lines.append(head + tip)
+            head = " " * len(head)
+    return lines
+
+
+def _decibels(ratio: float | None) -> str:
+    return "no noise" if ratio is None else f"{ratio:.1f} dB"
 
 
 def _json(report: Report) -> str:

@@ -28,9 +28,7 @@ from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions
 from mcucompile.planning import plan_graph
 from mcucompile.quant.absorb_qdq import absorb_qdq
-from mcucompile.quant.calibrate import calibrate
-from mcucompile.quant.legalize import legalize
-from mcucompile.quant.quantize import quantize
+from mcucompile.quant.post_training import Quantized, post_training_quantization
 
 Progress = Callable[[str], None]
 
@@ -41,8 +39,8 @@ RESERVED = 1024  # bytes of RAM for the stack and the statics of a model
 class Compilation:
     """A compiled model with everything that later stages and people ask about.
 
-    float_graph: before quantization. whole_graph: quantized. graph: what is run, without the
-    channels that nothing depends on. files: path -> text of the C sources.
+    quantized: with all channels. graph: what is run, without those that nothing depends on. files:
+    path -> text of the C sources.
     """
 
     path: Path
@@ -51,12 +49,10 @@ class Compilation:
     name: str
     board: Board
     options: CompileOptions
-    float_graph: Graph
-    whole_graph: Graph
+    quantized: Quantized
     graph: Graph
     plan: Plan
     files: dict[str, str] = field(repr=False)
-    warnings: tuple[str, ...] = ()
 
 
 def compile_model(
@@ -70,11 +66,10 @@ def compile_model(
     progress("import")
     graph = absorb_qdq(import_model(model, name, options.dims))
     graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
-    float_graph = graph
 
     progress("quantize")
-    ranges, warnings = calibrate(model, graph, options)
-    graph = whole = legalize(quantize(graph, ranges))
+    quantized = post_training_quantization(model, graph, options)
+    graph = quantized.graph
     if options.prune_channels:
         graph = prune_channels(graph)
 
@@ -87,9 +82,7 @@ def compile_model(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     emit_options = EmitOptions(name, path.name, sha256, board.name, options.optimize)
     files = emit(graph, plan, emit_options)
-    return Compilation(
-        path, model, sha256, name, board, options, float_graph, whole, graph, plan, files, warnings
-    )
+    return Compilation(path, model, sha256, name, board, options, quantized, graph, plan, files)
 
 
 def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:

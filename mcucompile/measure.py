@@ -16,6 +16,7 @@ from mcucompile.emulate.work import measure_work
 from mcucompile.errors import ToolchainError
 from mcucompile.ir import Array
 from mcucompile.report.build import Measured, ModelInfo, Profiled, Report, build_report
+from mcucompile.report.quantization import quantization
 
 PROFILE_SEED = 2024
 
@@ -83,8 +84,9 @@ def report(
         info,
         measured,
         profiled,
-        (*c.warnings, *warnings),
-        c.whole_graph,
+        (*c.quantized.warnings, *warnings),
+        c.quantized.graph,
+        quantization(c.quantized, c.options),
         step_instructions(c.plan, shared_kernels(c.plan, c.options.optimize)),
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from mcucompile.plan.planner import Scheduling
 from mcucompile.plan.program import Optimize
 
-CalibrationMethod = Literal["minmax", "percentile"]
+CalibrationMethod = Literal["minmax", "percentile", "mse", "entropy"]
+Rounding = Literal["nearest", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class CompileOptions:
 
     board: name of a known board or path of a board file. name: prefix of every C symbol; "" takes
     the model file's name. calibration: None calibrates a float model with synthetic data.
+    calibration_cache: folder where ranges are kept from one compilation to the next.
+    bias_correction: take the mean error of each channel off its bias. equalize: balance the ranges
+    of channels between layers. rounding: of weights, see quant/round_weights.py.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
     schedule: how steps are run; see PlanOptions. stream_input: the firmware hands the rows of the
@@ -39,7 +44,11 @@ class CompileOptions:
     board: str
     name: str = ""
     calibration: SampleOptions | None = None
-    calibration_method: CalibrationMethod = "percentile"
+    calibration_method: CalibrationMethod = "mse"
+    calibration_cache: Path | None = None
+    bias_correction: bool = True
+    equalize: bool = False
+    rounding: Rounding = "nearest"
     optimize: Optimize = "balanced"
     ram: int | None = None
     flash: int | None = None

@@ -1,8 +1,9 @@
-"""Does the compiled code do what the model does? Three answers, from the same samples.
+"""Does the compiled code do what the model does? Four answers, from the same samples.
 
 1. Bytes: the C code, on the host or under QEMU, against the integer reference. Must be equal.
 2. Predictions: against the original model in onnxruntime, all its graph optimizations disabled.
 3. Accuracy against labels, of both.
+4. Noise, layer by layer, of the integer reference against the float graph (`layer_errors.py`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,21 @@ from mcucompile.emulate import build, host, qemu
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
 from mcucompile.ir.storage import to_stored
+from mcucompile.layer_errors import (
+    LayerError,
+    advice,
+    cosine,
+    first_diverging,
+    layer_errors,
+    sqnr,
+)
 from mcucompile.quant.samples import Samples, from_model_int8, to_model_int8
 from mcucompile.reference.integer_interpreter import run_int, run_int_all
 from mcucompile.reference.onnx_session import OnnxSession
 
 Where = Literal["host", "qemu"]
+
+DOUBTFUL = 0.99  # share of equal predictions
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,9 @@ class Validation:
     with one output number. max_abs_error: largest difference from onnxruntime in the model's own
     units. first_diverging_step: index of the first step with a mismatch, None without any.
     stack_bytes: measured stack of one run, None on the host.
+    cosine, sqnr: of all outputs with onnxruntime's, see layer_errors; sqnr in dB, None without any
+    noise. layers: the integer reference against the float graph, on a few samples.
+    first_diverging_layer: the first of them with little signal left. advice: what to try.
     """
 
     model: str
@@ -50,6 +64,17 @@ class Validation:
     max_abs_error: float
     first_diverging_step: int | None
     stack_bytes: int | None
+    cosine: float
+    sqnr: float | None
+    layers: tuple[LayerError, ...]
+    first_diverging_layer: str | None
+    advice: tuple[str, ...]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Is there reason to look for a better quantization?"""
+        agreement = 1.0 if self.top1_agreement is None else self.top1_agreement
+        return self.first_diverging_layer is not None or agreement < DOUBTFUL
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +112,10 @@ def validate(
         from_model_int8(array, port, graph.value(name).q)
         for array, port, name in zip(outputs, graph.output_ports, graph.outputs, strict=True)
     ]
+    outcome = _all_outputs(compilation, original, outputs)
+    progress("layers against the float model")
+    errors = layer_errors(compilation.quantized, samples)
+    bad = first_diverging(errors)
     return Validation(
         model=compilation.name,
         board=compilation.board.name,
@@ -98,9 +127,14 @@ def validate(
         accuracy_float=_accuracy(original[0], samples.labels),
         accuracy_compiled=_accuracy(reals[0], samples.labels),
         top1_agreement=_agreement(original[0], reals[0]),
-        max_abs_error=_max_abs_error(compilation, original, reals),
+        max_abs_error=float(np.abs(outcome[0] - outcome[1]).max(initial=0.0)),
         first_diverging_step=step,
         stack_bytes=stack,
+        cosine=cosine(*outcome),
+        sqnr=sqnr(*outcome),
+        layers=errors,
+        first_diverging_layer=None if bad is None else bad.name,
+        advice=advice(errors, compilation.quantized, compilation.options),
     )
 
 
@@ -193,14 +227,19 @@ def _predictions(outputs: Array) -> Array:
     return np.asarray(flat.argmax(axis=1) if flat.shape[1] > 1 else flat[:, 0] > 0.5)
 
 
-def _max_abs_error(
+def _all_outputs(
     compilation: Compilation, original: Sequence[Array], compiled: Sequence[Array]
-) -> float:
-    """Largest difference in the units that the model's output stands for."""
-    worst = 0.0
+) -> tuple[Array, Array]:
+    """The real numbers that all outputs of both models stand for, one after the other.
+
+    original: in the model's domain. compiled: as the C code stores them.
+    """
     graph = compilation.graph
+    theirs, ours = [], []
     for name, port, a, b in zip(graph.outputs, graph.output_ports, original, compiled, strict=True):
-        unit = 1.0 if port.dtype == "float32" else graph.value(name).q.scale[0]
-        gap = np.abs(a.astype(np.float64).reshape(-1) - b.astype(np.float64).reshape(-1))
-        worst = max(worst, float(gap.max(initial=0.0)) * unit)
-    return worst
+        q = graph.value(name).q
+        if port.dtype in ("int8", "uint8"):
+            a = q.dequantize(a.astype(np.int16) - (128 if port.dtype == "uint8" else 0))
+        theirs.append(a.reshape(-1).astype(np.float64))
+        ours.append(q.dequantize(b).reshape(-1).astype(np.float64))
+    return np.concatenate(theirs), np.concatenate(ours)

@@ -81,6 +81,12 @@ class Conv2d(Op):
             parts.append(rows @ w[g * each : (g + 1) * each].reshape(each, -1).T)
         return np.concatenate(parts, axis=-1)
 
+    def unfolded(self, x: Array, weights: Shape) -> Array:
+        """What a channel's `weights` meet at each pixel: (groups, pixels, kh * kw * C / groups)."""
+        _, kh, kw, depth = weights
+        seen = self._windows(x, kh, kw).reshape(-1, kh * kw, self.groups, depth)
+        return seen.transpose(2, 0, 1, 3).reshape(self.groups, len(seen), -1)
+
     def _windows(self, x: Array, kh: int, kw: int) -> Array:
         """What each window sees: (N, OH, OW, kh, kw, C)."""
         top, left, bottom, right = self.pads

@@ -45,6 +45,10 @@ class Dense(Op):
         acc = arrays[0].astype(np.float64) @ arrays[1].T.astype(np.float64) + layer.bias
         return (layer.rule.apply(acc),)
 
+    def unfolded(self, x: Array, weights: Shape) -> Array:
+        """What a channel's `weights` meet in each vector: (1, vectors, K)."""
+        return x.reshape(1, -1, weights[1])
+
     def quantize_constants(self, operands: Sequence[Value]) -> tuple[Value, ...]:
         x, w, b = operands
         return (x, *quantize_weights_and_bias(x.q, w, b))

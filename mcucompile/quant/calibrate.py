@@ -12,49 +12,64 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 
+from mcucompile import __version__
 from mcucompile.errors import QuantizationError
 from mcucompile.ir import Array, Graph, Value
 from mcucompile.options import CalibrationMethod, CompileOptions, SampleOptions
-from mcucompile.quant.observers import MinMax, Observer, Percentile
+from mcucompile.quant.cache import cached, fingerprint
+from mcucompile.quant.observers import Entropy, MeanSquaredError, MinMax, Observer, Percentile
 from mcucompile.quant.quantize import Range, uncalibrated
 from mcucompile.quant.samples import RANDOM, Samples, load_samples, to_real
 from mcucompile.reference.float_interpreter import run_float_all
 from mcucompile.reference.onnx_session import OnnxSession
 
+VERSION = 1  # of what is computed here and in the observers; another one makes caches void
+
 OBSERVERS: dict[CalibrationMethod, Callable[[], Observer]] = {
     "minmax": MinMax,
     "percentile": Percentile,
+    "mse": MeanSquaredError,
+    "entropy": Entropy,
 }
 INTERPRETED_SAMPLES = 16
 
-SYNTHETIC_DATA = (
-    "no calibration data: the ranges of the activations come from random inputs, so the accuracy "
-    "of the compiled model is unknown and may be useless; give real samples with --calib"
-)
 
+def calibration_samples(graph: Graph, options: CompileOptions) -> Samples | None:
+    """The samples that give `graph` its ranges; None if it needs none, or there are none.
 
-def calibrate(
-    model: onnx.ModelProto, graph: Graph, options: CompileOptions
-) -> tuple[dict[str, Range], tuple[str, ...]]:
-    """Ranges for `quantize(graph, ...)` by value name, and warnings for people.
-
-    model: what `graph` was made from. Nothing is run if the graph needs no range. Without
-    calibration data a float model gets random samples and a warning; a partly quantized one gets
-    no ranges, so that `quantize` reports what is missing. Raises UsageError if the samples are
-    wrong, UnsupportedModelError MC106 if onnxruntime cannot run the model, QuantizationError MC204
-    if it computes NaN or Inf.
+    Without calibration data a float model gets random samples. A partly quantized one gets none,
+    so that `quantize` reports what is missing. Raises UsageError if the samples are wrong.
     """
-    values, given = uncalibrated(graph), options.calibration
-    if not values or (given is None and _is_partly_quantized(graph)):
-        return {}, ()
-    source = given or SampleOptions(RANDOM)
-    samples = load_samples(source, graph.input_ports)
-    warnings = (SYNTHETIC_DATA,) if source.spec == RANDOM else ()
-    return observe(model, graph, values, samples, options.calibration_method), warnings
+    given = options.calibration
+    if not uncalibrated(graph) or (given is None and _is_partly_quantized(graph)):
+        return None
+    return load_samples(given or SampleOptions(RANDOM), graph.input_ports)
 
 
 def _is_partly_quantized(graph: Graph) -> bool:
     return any(v.qparams is not None and not v.is_constant for v in graph.values())
+
+
+def calibrate(
+    model: onnx.ModelProto, graph: Graph, samples: Samples | None, options: CompileOptions
+) -> dict[str, Range]:
+    """Ranges for `quantize(graph, ...)` by value name; none without samples.
+
+    model: what `graph` was made from. What is in the cache of `options` is not computed again.
+    Raises UnsupportedModelError MC106 if onnxruntime cannot run the model, QuantizationError MC204
+    if it computes NaN or Inf.
+    """
+    if samples is None:
+        return {}
+    values, method = uncalibrated(graph), options.calibration_method
+    tensors = [(v.name, v.onnx_name, v.shape) for v in values]
+    asked = repr((__version__, VERSION, method, options.equalize, tensors))
+    key = fingerprint(model.SerializeToString(deterministic=True), samples.arrays, asked)
+
+    def compute() -> dict[str, Range]:
+        return observe(model, graph, values, samples, method)
+
+    return cached(options.calibration_cache, key, compute)
 
 
 def observe(

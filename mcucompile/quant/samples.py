@@ -66,6 +66,11 @@ def load_samples(
     return Samples(tuple(arrays), truth)
 
 
+def is_random(source: SampleOptions | None) -> bool:
+    """Does it stand for random inputs, as no source does?"""
+    return source is None or source.spec == RANDOM
+
+
 def random_samples(
     ports: Sequence[Port],
     count: int = RANDOM_COUNT,

@@ -1,4 +1,9 @@
-"""The meaning of a graph before quantization: every operator on real numbers, float32."""
+"""The meaning of a graph before quantization: every operator on real numbers, float32.
+
+Where a pre-quantized model says how a value is stored, it also says which numbers there are: what
+lies outside of them saturates. Quantizers rely on that; they leave a Relu out before a value whose
+smallest number is 0. Rounding is not part of the meaning.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcucompile.ir import Array, Graph, Op, Value
+from mcucompile.ir import QMAX, QMIN, Array, Graph, Op, Value
 from mcucompile.reference.execute import batches, execute, join
 
 
@@ -33,4 +38,12 @@ def _run(graph: Graph, inputs: Sequence[Array], keep_all: bool = False) -> dict[
 def _apply(
     op: Op, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
 ) -> Sequence[Array]:
-    return [np.asarray(a, dtype=np.float32) for a in op.evaluate(arrays)]
+    return [saturated(v, a) for v, a in zip(results, op.evaluate(arrays), strict=True)]
+
+
+def saturated(value: Value, array: Array) -> Array:
+    """The real numbers `array` as `value` can hold them, float32."""
+    array = np.asarray(array, dtype=np.float32)
+    if value.qparams is None:
+        return array
+    return np.clip(array, *value.qparams.dequantize(np.asarray([QMIN, QMAX])))

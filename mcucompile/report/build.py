@@ -76,11 +76,13 @@ def build_report(
     profiled: Profiled | None = None,
     warnings: Sequence[str] = (),
     whole: Graph | None = None,
+    quantization: Report | None = None,
     estimated: Sequence[int] | None = None,
 ) -> Report:
     """The report of the quantized `graph`, placed as `plan`, on `board`.
 
     Cycles are modelled from what is profiled. whole: the graph before channels were removed.
+    quantization: what `report.quantization` says of it.
     estimated: instructions of each step, without a profile.
     """
     measured = measured or Measured()
@@ -118,6 +120,7 @@ def build_report(
         "inputs": _ports(graph.input_ports, graph.inputs, plan.inputs),
         "outputs": _ports(graph.output_ports, graph.outputs, plan.outputs),
         "keeps_inputs": plan.keeps_inputs,
+        "quantization": quantization,
         "pruning": pruning(whole or graph, graph),
         "schedule": schedule(plan),
         "steps": steps,

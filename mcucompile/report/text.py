@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import label, live_buffers, origin, peak_step
+from mcucompile.report.quantization import quantization_lines
 from mcucompile.report.schedule import schedule_lines
 
 WIDTH = 96  # columns, unless a terminal has others
@@ -108,6 +109,7 @@ def _summary(report: Report) -> list[str]:
         f"fits       {verdict[report['fits']]}",
         *_port_lines("input", report["inputs"]),
         *_port_lines("output", report["outputs"]),
+        *(quantization_lines(report["quantization"]) if report["quantization"] else []),
         *_pruned_lines(report["pruning"]),
         "",
         *_sram(report),

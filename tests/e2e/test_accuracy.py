@@ -15,9 +15,7 @@ from mcucompile.ir import Array, Graph, Value
 from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.quant.absorb_qdq import absorb_qdq
-from mcucompile.quant.calibrate import calibrate
-from mcucompile.quant.legalize import legalize
-from mcucompile.quant.quantize import quantize
+from mcucompile.quant.post_training import post_training_quantization
 from mcucompile.quant.samples import from_model_int8, load_samples, to_model_int8
 from mcucompile.reference.float_interpreter import run_float, run_float_all
 from mcucompile.reference.integer_interpreter import run_int
@@ -196,9 +194,9 @@ def test_input_layout_changes_the_c_api_only() -> None:
     for layout in ("", "nhwc"):
         graph = set_input_layout(absorb_qdq(import_model(proto)), layout)
         graph = run_passes(graph, FLOAT_PASSES)
-        ranges, _ = calibrate(proto, graph, CompileOptions("any"))
+        quantized = post_training_quantization(proto, graph, CompileOptions("any")).graph
         samples = load_samples(SampleOptions("random", limit=2), graph.input_ports)
         assert samples.arrays[0].shape == (2, 3, 48, 48)
-        outputs += int_outputs(legalize(quantize(graph, ranges)), samples.arrays)
+        outputs += int_outputs(quantized, samples.arrays)
     assert graph.value(graph.inputs[0]).shape == (1, 48, 48, 3)
     assert np.array_equal(outputs[0], outputs[1])

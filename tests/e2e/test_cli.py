@@ -88,7 +88,30 @@ def test_float_model_without_calibration_warns(folder: Path) -> None:
     assert "--calib" in done.stderr
     report = json.loads((folder / "synthetic" / "tiny_report.json").read_text())
     assert any("--calib" in w for w in report["warnings"])
-    assert "--calib" in (folder / "synthetic" / "tiny_report.txt").read_text()
+    assert report["quantization"]["accuracy"] == "unknown"
+    text = (folder / "synthetic" / "tiny_report.txt").read_text()
+    assert "--calib" in text
+    assert "accuracy   UNKNOWN" in text
+
+
+def test_ways_of_quantization_are_reported(folder: Path) -> None:
+    args = ["Small CNN-1.onnx", *BOARD, "--calib", "data.npz"]
+    methods = ["--calib-method", "entropy", "--equalize", "--round", "adaptive"]
+    _run(*args, *methods, "--calib-cache", "kept", "-o", "much", "-n", "tiny", cwd=folder)
+    _run(*args, "--no-bias-correction", "--no-calib-cache", "-o", "little", cwd=folder)
+    report = json.loads((folder / "much" / "tiny_report.json").read_text())
+    assert report["quantization"] == {
+        "ranges": "samples",
+        "samples": 20,
+        "method": "entropy",
+        "bias_correction": True,
+        "equalize": True,
+        "rounding": "adaptive",
+        "accuracy": "unmeasured",
+    }
+    assert len(list((folder / "kept").iterdir())) == 1
+    report = json.loads((folder / "little" / "small_cnn_1_report.json").read_text())
+    assert report["quantization"]["bias_correction"] is False
 
 
 @pytest.mark.parametrize("where", ["host", "qemu"])
@@ -101,6 +124,11 @@ def test_validate(where: str, folder: Path) -> None:
     assert result["mismatches_vs_reference"] == 0
     assert result["first_diverging_step"] is None
     assert result["top1_agreement"] >= 0.9
+    assert result["cosine"] > 0.99
+    assert result["sqnr"] > 20
+    assert [e["op"] for e in result["layers"]][-1] == "Softmax"
+    assert all(e["own"] > 25 for e in result["layers"])
+    assert "noisiest layers" in done.stdout
     assert "0 bytes against the integer reference" in done.stdout
 
 

@@ -38,10 +38,10 @@ def test_first_wrong_step_is_named(compilation: Compilation, where: str, broken:
 
 def _without_step(source: str, step: int) -> str:
     """The model's C code with the call of one kernel replaced by clearing its output."""
-    pattern = rf"(cnn_step{step}\(int8_t \*arena\) \{{.*?)    (\w+)\(&params,[^;]*;"
+    pattern = rf"(cnn_step{step}\(int8_t \*arena\) \{{.*?)    (\w+)\(&cnn_params,[^;]*;"
     text, count = re.subn(
         pattern,
-        r"\1    (void)params; (void)in; memset(out[0].base, 99, (size_t)out[0].stride);",
+        r"\1    (void)cnn_params; (void)in; memset(out[0].base, 99, (size_t)out[0].stride);",
         source,
         flags=re.DOTALL,
     )

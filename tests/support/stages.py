@@ -9,12 +9,10 @@ import onnx
 from mcucompile.frontend.import_graph import import_model
 from mcucompile.frontend.onnx_model import load_model
 from mcucompile.ir import Graph
-from mcucompile.options import CalibrationMethod, CompileOptions, SampleOptions
+from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.quant.absorb_qdq import absorb_qdq
-from mcucompile.quant.calibrate import calibrate
-from mcucompile.quant.legalize import legalize
-from mcucompile.quant.quantize import quantize
+from mcucompile.quant.post_training import post_training_quantization
 
 
 def float_graph(path: Path) -> tuple[onnx.ModelProto, Graph]:
@@ -24,10 +22,9 @@ def float_graph(path: Path) -> tuple[onnx.ModelProto, Graph]:
 
 
 def quantized_graph(
-    path: Path, samples: SampleOptions | None = None, method: CalibrationMethod = "percentile"
+    path: Path, samples: SampleOptions | None = None, options: CompileOptions | None = None
 ) -> tuple[onnx.ModelProto, Graph]:
     """The model in `path`, and its quantized graph."""
     model, graph = float_graph(path)
-    options = CompileOptions("any", calibration=samples, calibration_method=method)
-    ranges, _ = calibrate(model, graph, options)
-    return model, legalize(quantize(graph, ranges))
+    options = options or CompileOptions("any", calibration=samples)
+    return model, post_training_quantization(model, graph, options).graph

@@ -1,0 +1,75 @@
+"""Post-training quantization: from the float graph to the integer one, by calibration samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+
+from mcucompile.ir import Graph
+from mcucompile.options import CompileOptions
+from mcucompile.quant.calibrate import calibrate, calibration_samples
+from mcucompile.quant.correct_bias import correct_bias
+from mcucompile.quant.equalize import equalize
+from mcucompile.quant.legalize import legalize
+from mcucompile.quant.quantize import quantize
+from mcucompile.quant.refine import Refinement, refine
+from mcucompile.quant.round_weights import round_weights
+from mcucompile.quant.samples import is_random
+
+Source = Literal["model", "samples", "random"]
+
+SYNTHETIC_DATA = (
+    "no calibration data: the ranges of the activations come from random inputs, so the accuracy "
+    "of the compiled model is unknown and may be useless; give real samples with --calib"
+)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantized model.
+
+    original: the float graph with the same values. source: of the ranges of activations; the model
+    itself has them all, or samples or random inputs gave those that it has not. samples: how many.
+    """
+
+    original: Graph
+    graph: Graph
+    source: Source
+    samples: int = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (SYNTHETIC_DATA,) if self.source == "random" else ()
+
+
+def post_training_quantization(
+    model: onnx.ModelProto, graph: Graph, options: CompileOptions
+) -> Quantized:
+    """The float `graph`, made from `model`, in integers.
+
+    Raises what `calibration_samples`, `calibrate` and `quantize` raise. Random inputs give ranges,
+    so that something can be compiled; nothing else is learnt from them.
+    """
+    samples = calibration_samples(graph, options)
+    real = samples is not None and not is_random(options.calibration)
+    if samples is not None and real and options.equalize:
+        graph = equalize(graph, samples)
+    ranges = calibrate(model, graph, samples, options)
+    integer = legalize(quantize(graph, ranges))
+    if samples is None:
+        return Quantized(graph, integer, "model")
+    if real:
+        integer = refine(graph, integer, samples, _refinements(options))
+    return Quantized(graph, integer, "samples" if real else "random", samples.count)
+
+
+def _refinements(options: CompileOptions) -> list[Refinement]:
+    """Bias correction last: it also takes off what the choice of weights leaves of the mean."""
+    steps: list[Refinement] = []
+    if options.rounding == "adaptive":
+        steps.append(round_weights)
+    if options.bias_correction or options.rounding == "adaptive":
+        steps.append(correct_bias)
+    return steps

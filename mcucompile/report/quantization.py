@@ -1,0 +1,47 @@
+"""Where the integers of a model come from, and what is known of its accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcucompile.options import CompileOptions
+from mcucompile.quant.post_training import Quantized
+
+Report = dict[str, Any]
+
+
+def quantization(quantized: Quantized, options: CompileOptions) -> Report:
+    """The report's "quantization". Accuracy is "unknown" where no real data was seen."""
+    source = quantized.source
+    learnt = source == "samples"
+    return {
+        "ranges": source,
+        "samples": quantized.samples,
+        "method": None if source == "model" else options.calibration_method,
+        "bias_correction": learnt and (options.bias_correction or options.rounding == "adaptive"),
+        "equalize": learnt and options.equalize,
+        "rounding": options.rounding if learnt else "nearest",
+        "accuracy": "unknown" if source == "random" else "unmeasured",
+    }
+
+
+def quantization_lines(report: Report) -> list[str]:
+    """The same for people, as lines of the summary."""
+    source = report["ranges"]
+    if source == "model":
+        return ["ranges     of the model's own"]
+    if source == "random":
+        return [
+            f"ranges     from {report['samples']} random inputs ({report['method']})",
+            "accuracy   UNKNOWN: no calibration data",
+        ]
+    steps = [
+        report["method"],
+        *(["biases corrected"] if report["bias_correction"] else []),
+        *(["equalized"] if report["equalize"] else []),
+        *(["weights rounded adaptively"] if report["rounding"] == "adaptive" else []),
+    ]
+    return [
+        f"ranges     from {report['samples']} samples ({', '.join(steps)})",
+        "accuracy   not measured (`mcucompile validate` does)",
+    ]
