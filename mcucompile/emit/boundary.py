@@ -13,20 +13,23 @@ from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import KernelCall, Optimize
 
 COLD_SHARE = 0.005  # layers below this share of the work do not earn code of their own
+# A function for any parameters is as large as about four into which they are folded.
+LEAST_LAYERS = 5
 
 
 def shared_kernels(plan: Plan, optimize: Optimize) -> list[bool]:
     """For each step of `plan`: does it run in a function shared with other steps?
 
-    With `time` none does. Otherwise the cold layers of a kernel share a function if there are at
-    least two of them.
+    With `time` none does. Otherwise the cold layers of a kernel share a function if there are so
+    many of them that it is smaller than their own.
     """
     if optimize == "time":
         return [False] * len(plan.steps)
     work = [_work(step.call) for step in plan.steps]
     cold = [w < COLD_SHARE * sum(work) for w in work]
     kernels = Counter(s.call.kernel for s, c in zip(plan.steps, cold, strict=True) if c)
-    return [c and kernels[s.call.kernel] > 1 for s, c in zip(plan.steps, cold, strict=True)]
+    shared = {kernel for kernel, count in kernels.items() if count >= LEAST_LAYERS}
+    return [c and s.call.kernel in shared for s, c in zip(plan.steps, cold, strict=True)]
 
 
 def _work(call: KernelCall) -> int:

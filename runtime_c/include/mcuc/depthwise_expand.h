@@ -47,6 +47,10 @@ MCUC_KERNEL uint32_t mcuc_depthwise_load(const int8_t *x, int32_t count, int32_t
     if (by_word) {
         return mcuc_load32(x);
     }
+    if (count == 4) {
+        v = (uint32_t)(uint8_t)x[2] | (uint32_t)(uint8_t)x[3] << 8;
+        return (uint32_t)(uint8_t)x[0] | (uint32_t)(uint8_t)x[1] << 8 | v << 16;
+    }
     for (int32_t i = 0; i < count; i++) {
         v |= (uint32_t)(uint8_t)x[i] << (8 * i);
     }
@@ -88,7 +92,11 @@ MCUC_KERNEL void mcuc_depthwise_expand(const mcuc_depthwise_row *row, const int8
 MCUC_SHARED void mcuc_depthwise_expand_bytes(const int8_t *x, uint32_t *slot, int32_t rows,
                                              const mcuc_depthwise_row *row, int32_t count) {
     for (; rows > 0; rows--) {
-        mcuc_depthwise_expand(row, x, count, 0, slot);
+        if (count == 4) { /* a constant from here on */
+            mcuc_depthwise_expand(row, x, 4, 0, slot);
+        } else {
+            mcuc_depthwise_expand(row, x, count, 0, slot);
+        }
         x += row->stride;
         slot += 4;
     }
