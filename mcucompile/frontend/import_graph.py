@@ -7,23 +7,33 @@ a stand-in for its result, or, where its shape is unknown, leaves out what depen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import mcucompile.ops  # noqa: F401  (registers the importers)
 from mcucompile.errors import ErrorGroup, McuCompileError, UnsupportedModelError
+from mcucompile.frontend import qonnx
 from mcucompile.frontend.fold import KEPT, constant_node, fold
 from mcucompile.frontend.inline import branch, function_body, names_read
 from mcucompile.frontend.layout import input_layout, output_layout
 from mcucompile.frontend.names import use_c_names
 from mcucompile.frontend.node import IMPORTERS, OnnxNode, as_results
 from mcucompile.frontend.onnx_model import DEFAULT_DOMAINS, opset_of
-from mcucompile.frontend.qoperators import OPERATORS, qoperator_body
-from mcucompile.frontend.shapes import input_infos, known_shapes, with_static_inputs
+from mcucompile.frontend.qonnx import qonnx_body
+from mcucompile.frontend.qoperators import (
+    INTEGER_OPERATORS,
+    OPERATORS,
+    integer_body,
+    qoperator_body,
+)
+from mcucompile.frontend.shapes import input_infos, known_shapes, known_types, with_static_inputs
+from mcucompile.frontend.stored import misuses
 from mcucompile.ir import Array, Graph, Op, Port, Value
 from mcucompile.ops.constant import Constant, storage
+from mcucompile.ops.qdq import quantized_by
 from mcucompile.ops.reshape import Reshape
 from mcucompile.ops.transpose import Transpose
 from mcucompile.passes.fold_constants import fold as fold_move
@@ -43,12 +53,18 @@ _CONTROL = ("what it runs depends on the data", "export the model without contro
 REFUSED = {
     "DynamicQuantizeLinear": _DYNAMIC,
     "DynamicQuantizeMatMul": _DYNAMIC,
-    "ConvInteger": _DYNAMIC,
-    "MatMulInteger": _DYNAMIC,
     "If": _CONTROL,
     "Loop": _CONTROL,
     "Scan": _CONTROL,
 }  # why, and what to do
+CUTTING = {
+    "Div": ("it divides integers, which cuts the quotient off", "divide float32 numbers"),
+}  # of integers
+_INTEGERS = frozenset(
+    kind
+    for kind in TensorProto.DataType.values()
+    if kind and np.dtype(helper.tensor_dtype_to_np_dtype(kind)).kind in "iu"
+)
 
 
 def import_model(
@@ -68,6 +84,7 @@ def import_model(
         raise ErrorGroup.of(walk.errors)
     for info in walk.proto.output:
         walk.add_output(info)
+    walk.check_stored()
     if walk.errors:
         raise ErrorGroup.of(walk.errors)
     return use_c_names(walk.finished())
@@ -89,6 +106,7 @@ class _Import:
         self.values: dict[str, Value] = {}
         self.missing: set[str] = {t.values.name for t in self.proto.sparse_initializer}
         self.shapes = known_shapes(model)
+        self.types = known_types(model)
         self.read = {*names_read(self.proto.node), *(o.name for o in self.proto.output)}
         self.errors: list[McuCompileError] = [
             _refusal("MC105", f"initializer '{name}'", "it is sparse", "store it as dense tensor")
@@ -135,12 +153,22 @@ class _Import:
             fix = f"use one of {', '.join(types)}"
             self.errors.append(_refusal("MC105", where, f"its type is {_dtype(info)}", fix))
 
+    def check_stored(self) -> None:
+        """Refuse operators that compute with stored integers."""
+        integers = {i.name for i in input_infos(self.proto) if _dtype(i) in ("int8", "uint8")}
+        self.errors += misuses(self.graph, {self.values[name].name for name in integers})
+
     def finished(self) -> Graph:
         """The graph with its ports, without the constants that only importers have read."""
         graph, proto = self.graph, self.proto
         for value in graph.values():
-            if value.is_constant and not graph.users(value):
+            if value.data is None:
+                continue
+            if not graph.users(value):
                 graph.erase_value(value)
+            elif value.qparams is None and value.dtype != "float32":  # used as numbers
+                numbers = value.data.astype(np.float32)
+                graph.set_value(replace(value, dtype="float32", data=numbers))
         inputs = [graph.value(n) for n in graph.inputs]
         outputs = [graph.value(n) for n in graph.outputs]
         graph.input_ports = tuple(
@@ -161,14 +189,14 @@ class _Import:
         if folded is not None:
             self.constants.update(zip(outputs, folded, strict=True))
             return
-        inner = self._inner(proto)
-        if inner:
-            self.read.update(names_read(inner))
-            for node in inner:
-                self.add_node(node)
-            return
         name = proto.name or outputs[0]
         try:
+            inner = self._inner(proto)
+            if inner:
+                self.read.update(names_read(inner))
+                for node in inner:
+                    self.add_node(node)
+                return
             results = self._import(proto, name)
         except UnsupportedModelError as error:
             self.errors.append(error)
@@ -185,6 +213,10 @@ class _Import:
         """The nodes that `proto` stands for, if it does."""
         if proto.op_type in OPERATORS:
             return qoperator_body(proto)
+        if proto.op_type in INTEGER_OPERATORS and proto.domain in DEFAULT_DOMAINS:
+            return self._of_integers(proto)
+        if proto.domain in qonnx.DOMAINS:
+            return qonnx_body(proto, self.constants)
         if proto.domain not in DEFAULT_DOMAINS or not onnx.defs.has(proto.op_type):
             return []
         if proto.op_type == "If" and proto.input[0] in self.constants:
@@ -195,10 +227,20 @@ class _Import:
         types = {n: (str(v.dtype), v.shape) for n, v in given.items() if v is not None}
         return function_body(proto, self.opset, types)
 
+    def _of_integers(self, proto: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """The nodes that a ConvInteger or MatMulInteger stands for."""
+        given = [self.values.get(tensor) for tensor in proto.input[:2]]
+        sources = [v and quantized_by(self.graph, v) for v in given]
+        scales = [s.qparams.scale[0] if s else 1.0 for s in sources]
+        kinds = [self.types.get(tensor) for tensor in proto.input[:2]]
+        is_signed = [kind == TensorProto.INT8 for kind in kinds]
+        return integer_body(proto, scales, is_signed, proto.input[1] in self.constants)
+
     def _import(self, proto: onnx.NodeProto, name: str) -> tuple[Value, ...]:
         """The results of a node; none if it depends on something missing."""
         default = proto.domain in DEFAULT_DOMAINS
-        importer = IMPORTERS.get(proto.op_type) if default else None
+        known = default or proto.domain in qonnx.DOMAINS
+        importer = IMPORTERS.get(proto.op_type) if known else None
         if importer is None:
             kind = proto.op_type if default else f"{proto.domain} {proto.op_type}"
             why, fix = REFUSED.get(proto.op_type, NO_KERNEL)
@@ -208,6 +250,8 @@ class _Import:
         attrs = {a.name: _plain(helper.get_attribute_value(a)) for a in proto.attribute}
         inputs = tuple(self._value(tensor) for tensor in proto.input)
         outputs = tuple(proto.output)
+        if proto.op_type in CUTTING and self.types.get(outputs[0]) in _INTEGERS:
+            raise _refusal("MC101", f"node '{name}' ({proto.op_type})", *CUTTING[proto.op_type])
         node = OnnxNode(name, proto.op_type, self.opset, inputs, outputs, attrs, self.graph)
         results = as_results(importer(node))
         for tensor in outputs[len(results) :]:

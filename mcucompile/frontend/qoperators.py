@@ -6,11 +6,12 @@ operators. Its inputs are tensors with scale and zero-point each, then those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from mcucompile.frontend.inline import within
 
@@ -30,6 +31,10 @@ OPERATORS = {
     "QLinearSoftmax": ("Softmax", 1),
     "QGemm": ("Gemm", 2),
 }
+
+
+# Sums of products of integers, from which zero-points are subtracted first.
+INTEGER_OPERATORS = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
 
 
 def qoperator_body(node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -67,6 +72,42 @@ def _body(node: onnx.NodeProto, attributes: dict[str, Any]) -> Iterator[onnx.Nod
         return
     yield helper.make_node(op_type, reals, ["real"], **attributes)
     yield helper.make_node("QuantizeLinear", ["real", *result], [node.output[0]])
+
+
+def integer_body(
+    node: onnx.NodeProto, scales: Sequence[float], is_signed: Sequence[bool], is_layer: bool
+) -> list[onnx.NodeProto]:
+    """The nodes that compute what a ConvInteger or MatMulInteger does.
+
+    The integers of a tensor that a QuantizeLinear stored with the scale s are its numbers / s.
+    scales, is_signed (int8, or uint8): of both tensors; the scale is 1 where the integers are
+    numbers. is_layer: the second one is constant; its scale then is chosen so that the result is
+    whole.
+    """
+    return within(node, _integer_body(node, scales, is_signed, is_layer))
+
+
+def _integer_body(
+    node: onnx.NodeProto, scales: Sequence[float], is_signed: Sequence[bool], is_layer: bool
+) -> Iterator[onnx.NodeProto]:
+    zeros = [*node.input[2:], "", ""]
+    scales = [scales[0], 1.0 / scales[0]] if is_layer else scales
+    for i, scale in enumerate(scales):
+        yield _constant(f"scale{i}", np.float32(scale))
+        yield _constant(f"zero{i}", np.int8(0) if is_signed[i] else np.uint8(0))
+        inputs = [node.input[i], f"scale{i}", zeros[i] or f"zero{i}"]
+        yield helper.make_node("DequantizeLinear", inputs, [f"real{i}"])
+    op_type = INTEGER_OPERATORS[node.op_type]
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    product = node.output[0] if is_layer else "product"
+    yield helper.make_node(op_type, ["real0", "real1"], [product], **attributes)
+    if not is_layer:
+        yield _constant("step", np.float32(1.0 / (scales[0] * scales[1])))
+        yield helper.make_node("Mul", ["product", "step"], [node.output[0]])
+
+
+def _constant(name: str, data: Any) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(data)))
 
 
 def _channel_axis(op_type: str, attributes: dict[str, Any]) -> int:

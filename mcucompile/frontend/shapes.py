@@ -56,6 +56,13 @@ def known_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     return shapes
 
 
+def known_types(model: onnx.ModelProto) -> dict[str, int]:
+    """The ONNX type of the elements of each tensor, as far as shape inference finds it."""
+    graph = model.graph
+    infos = [*graph.input, *graph.value_info, *graph.output]
+    return {info.name: info.type.tensor_type.elem_type for info in infos}
+
+
 def _is_open(d: onnx.TensorShapeProto.Dimension) -> bool:
     return not d.HasField("dim_value") or d.dim_value <= 0
 

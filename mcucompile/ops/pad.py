@@ -12,7 +12,7 @@ from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops.channelwise import Monotone
-from mcucompile.ops.qdq import UINT8_SHIFT, quantized_by
+from mcucompile.ops.qdq import stored_number
 from mcucompile.ops.slice import take
 from mcucompile.ops.window import rows_read
 from mcucompile.plan.program import KernelCall, Operand, RowWindow, Target
@@ -140,12 +140,8 @@ def _value(node: OnnxNode, x: Value) -> float:
     """The number around `x`: an attribute (opset < 11) or an input; a stored one where x is."""
     if node.optional(2) is None:
         return float(node.attrs.get("value", 0.0))
-    value = node.constant(2, "pad value").reshape(-1)[0]
-    source = quantized_by(node.graph, x)
-    if source is None or value.dtype.kind == "f":
-        return float(value)
-    stored = int(value) - (UINT8_SHIFT if value.dtype == np.uint8 else 0)
-    return float(source.qparams.dequantize(np.array(stored)))
+    value = node.constant(2, "pad value")
+    return stored_number(node.graph, x, value)
 
 
 def _cropped(node: OnnxNode, x: Value, pads: Pads) -> tuple[Value, Pads]:

@@ -81,7 +81,7 @@ def _qparams(node: OnnxNode, shape: Shape, dtype: str) -> QParams:
     return QParams(scales, zero_point, axis)
 
 
-def _constant(node: OnnxNode, data: Array, qparams: QParams) -> Value:
+def stored_constant(node: OnnxNode, data: Array, qparams: QParams) -> Value:
     """A constant of integers, uint8 shifted to int8."""
     if data.dtype == np.uint8:
         data = (data.astype(np.int16) - UINT8_SHIFT).astype(np.int8)
@@ -94,7 +94,7 @@ def import_quantize(node: OnnxNode) -> Value:
     x = node.operand(0)
     qparams = _qparams(node, x.shape, _stored_type(node))
     if x.is_constant:
-        return _constant(node, qparams.quantize(x.real), qparams)
+        return stored_constant(node, qparams.quantize(x.real), qparams)
     return node.add(Quantize(*node.fresh(), qparams=qparams), x)
 
 
@@ -103,10 +103,10 @@ def import_dequantize(node: OnnxNode) -> Value:
     x = node.operand(0)
     if x.data is not None:
         if x.qparams is not None:  # quantized by a QuantizeLinear of a constant
-            return _constant(node, x.data, x.qparams)
+            return stored_constant(node, x.data, x.qparams)
         if x.dtype not in ("int8", "uint8", "int32"):
             node.unsupported(f"its constant is {x.dtype}", _FIX)
-        return _constant(node, x.data, _qparams(node, x.shape, x.dtype))
+        return stored_constant(node, x.data, _qparams(node, x.shape, x.dtype))
     if node.optional(2) is None and (source := quantized_by(node.graph, x)) is not None:
         return node.add(Dequantize(*node.fresh(), qparams=source.qparams), x)
     return node.add(
@@ -114,9 +114,30 @@ def import_dequantize(node: OnnxNode) -> Value:
     )
 
 
-def quantized_by(graph: Graph, value: Value) -> Quantize | None:
-    """The Quantize whose integers `value` holds, perhaps moved."""
+def stored_integer(number: Array) -> int:
+    """A single integer as int8 stores it."""
+    return int(number.reshape(())) - (UINT8_SHIFT if number.dtype == np.uint8 else 0)
+
+
+def stored_number(graph: Graph, x: Value, number: Array) -> float:
+    """The real number that the constant `number` means beside `x`: an integer is stored as those
+    of `x` are, if a Quantize stored them."""
+    source = quantized_by(graph, x)
+    if source is None or number.dtype.kind == "f":
+        return float(number.reshape(()))
+    return float(source.qparams.dequantize(np.array(stored_integer(number))))
+
+
+def stored_source(graph: Graph, value: Value) -> Value:
+    """The value whose stored integers `value` holds, moved."""
     op = graph.producer(value)
     while op is not None and op.quant_rule is QuantRule.SAME:
-        op = graph.producer(graph.operands(op)[0])
+        value = graph.operands(op)[0]
+        op = graph.producer(value)
+    return value
+
+
+def quantized_by(graph: Graph, value: Value) -> Quantize | None:
+    """The Quantize whose integers `value` holds, perhaps moved."""
+    op = graph.producer(stored_source(graph, value))
     return op if isinstance(op, Quantize) else None

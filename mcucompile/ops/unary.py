@@ -11,6 +11,7 @@ import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, QParams, QuantRule, Value
+from mcucompile.ops.qdq import quantized_by, stored_constant, stored_integer, stored_number
 from mcucompile.ops.reshape import view
 from mcucompile.ops.table import Table
 
@@ -76,6 +77,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "neg": np.negative,
     "abs": np.abs,
     "sign": np.sign,
+    "bipolar": lambda x, scale=1.0: np.where(x >= 0, scale, -scale),
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.rint,
@@ -136,6 +138,12 @@ class BoundedUnary(Unary):
 
     def fixed_qparams(self) -> QParams:
         return FIXED[self.function]
+
+
+class StoredClip(Unary):
+    """A Clip between QuantizeLinear and DequantizeLinear."""
+
+    quant_rule: ClassVar[QuantRule] = QuantRule.SAME
 
 
 @dataclass(frozen=True)
@@ -212,16 +220,21 @@ def import_gelu(node: OnnxNode) -> Value:
 
 @onnx_import("Clip")
 def import_clip(node: OnnxNode) -> Value:
-    lo = _bound(node, 1, "min", -math.inf)
-    hi = _bound(node, 2, "max", math.inf)
-    return node.add(unary(node, "clip", (lo, hi)), node.operand(0))
+    """Bounds among stored integers are such integers, too (the QCDQ format has them)."""
+    x = node.operand(0)
+    if x.data is not None and x.qparams is not None:
+        least, most = (stored_integer(node.constant(slot, "bound")) for slot in (1, 2))
+        return stored_constant(node, np.clip(x.data, least, most), x.qparams)
+    bounds = _bound(node, 1, "min", -math.inf), _bound(node, 2, "max", math.inf)
+    kind = Unary if quantized_by(node.graph, x) is None else StoredClip
+    return node.add(kind(*node.fresh(), function="clip", args=bounds), x)
 
 
 def _bound(node: OnnxNode, slot: int, name: str, default: float) -> float:
-    """A bound of a Clip, an attribute before opset 11 and an input since."""
-    if node.optional(slot) is not None:
-        return float(node.constant(slot, name).reshape(()))
-    return float(node.attrs.get(name, default))
+    """The real bound of a Clip, an attribute before opset 11 and an input since."""
+    if node.optional(slot) is None:
+        return float(node.attrs.get(name, default))
+    return stored_number(node.graph, node.operand(0), node.constant(slot, name))
 
 
 @onnx_import("Pow")

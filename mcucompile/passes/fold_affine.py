@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcucompile.ir import Array, Graph, Op, Value
+from mcucompile.ir import Array, Graph, Op, QParams, Value
+from mcucompile.ir.types import QMAX
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
@@ -68,10 +69,25 @@ def _fold_into_producer(graph: Graph, op: Scaling, affine: Affine) -> Op:
     if np.all(affine.factor == 1.0):
         _add_to_bias(graph, op, affine)
         return op
-    factor = affine.factor.reshape(-1, *(1,) * (len(w.shape) - 1))
-    _set_constant(graph, op, 1, w.real * factor)
+    _scale_weights(graph, op, w, affine.factor)
     _set_constant(graph, op, 2, b.real * affine.factor + affine.offset)
     return op
+
+
+def _scale_weights(graph: Graph, op: Linear, w: Value, factor: Array) -> None:
+    """Multiply the weights of each output channel; integers stay, and their scales change."""
+    per_channel = factor.reshape(-1, *(1,) * (len(w.shape) - 1))
+    q = w.qparams
+    if q is None or w.data is None or q.zero_point != 0 or q.axis not in (None, 0):
+        _set_constant(graph, op, 1, w.real * per_channel)
+        return
+    integers = w.data.astype(np.int16) * np.sign(per_channel).astype(np.int16)
+    if np.any(factor == 0.0) or integers.max() > QMAX:
+        _set_constant(graph, op, 1, w.real * per_channel)
+        return
+    scale = np.asarray(q.scale) * np.abs(factor)
+    q = QParams(tuple(float(s) for s in scale), 0, 0)
+    set_operand(graph, op, 1, constant_like(graph, w, integers.astype(np.int8), q))
 
 
 def _add_to_bias(graph: Graph, op: Linear, affine: Affine) -> None:

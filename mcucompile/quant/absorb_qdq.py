@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mcucompile.errors import QuantizationError
-from mcucompile.ir import Graph, QParams, QuantRule, Value
+from mcucompile.ir import Graph, QParams, Value
 from mcucompile.ir.verify import verify
-from mcucompile.ops.qdq import Dequantize, Quantize
+from mcucompile.ops.qdq import UINT8_SHIFT, Dequantize, Quantize, stored_source
 from mcucompile.ops.reshape import Reshape
 from mcucompile.ops.unary import Unary
 from mcucompile.quant.propagate import propagate
@@ -37,8 +37,23 @@ def absorb_qdq(graph: Graph) -> Graph:
         else:
             graph.bypass(op)
     propagate(graph)
+    _store_plain_numbers(graph)
     verify(graph, "float", "absorb_qdq")
     return graph
+
+
+def _store_plain_numbers(graph: Graph) -> None:
+    """Integers that the caller gives or gets without any parameters are the numbers themselves."""
+    ports = [
+        *zip(graph.inputs, graph.input_ports, strict=True),
+        *zip(graph.outputs, graph.output_ports, strict=True),
+    ]
+    for name, port in ports:
+        value = graph.value(name)
+        if port.dtype in ("int8", "uint8") and value.qparams is None:
+            zero_point = -UINT8_SHIFT if port.dtype == "uint8" else 0
+            graph.set_value(replace(value, qparams=QParams((1.0,), zero_point)))
+    propagate(graph)
 
 
 def _are_both_ports(graph: Graph, value: Value, result: Value) -> bool:
@@ -52,7 +67,7 @@ def _check_consistent(graph: Graph) -> None:
     for op in graph.ops_of(Quantize, Dequantize):
         assert isinstance(op, Quantize | Dequantize)
         quantizes = isinstance(op, Quantize)
-        value = graph.result(op) if quantizes else _source(graph, graph.operands(op)[0])
+        value = graph.result(op) if quantizes else stored_source(graph, graph.operands(op)[0])
         if stored.setdefault(value.name, op.qparams) != op.qparams:
             raise QuantizationError(
                 "MC205",
@@ -61,12 +76,3 @@ def _check_consistent(graph: Graph) -> None:
                 "its scale or zero-point is not the one its input was quantized with",
                 "export the model with equal parameters in both nodes",
             )
-
-
-def _source(graph: Graph, value: Value) -> Value:
-    """The value whose stored integers `value` holds, moved."""
-    op = graph.producer(value)
-    while op is not None and op.quant_rule is QuantRule.SAME:
-        value = graph.operands(op)[0]
-        op = graph.producer(value)
-    return value
