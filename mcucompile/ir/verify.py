@@ -26,7 +26,7 @@ def verify(graph: Graph, stage: Stage = "float", where: str = "") -> None:
     """Raise InternalError if `graph` breaks an invariant of `stage`.
 
     float: well-formed; shapes, types and constants consistent.
-    normalized: besides, canonical operators only, batch 1, nothing dead.
+    normalized: besides, canonical operators only, batch 1 (but for outputs), nothing dead.
     quantized: besides, qparams and integers everywhere, sums within 32 bits.
     where: the pass that has just run, for the message.
     """
@@ -116,7 +116,7 @@ def _normalized(graph: Graph) -> Iterator[str]:
         if all(v.is_constant for v in graph.operands(op)):
             yield f"{op.name} is constant"
     for v in graph.values():
-        if not v.is_constant and v.shape[:1] != (1,):
+        if not v.is_constant and v.shape[:1] != (1,) and v.name not in graph.outputs:
             yield f"{v.name} has a batch that is not 1: {v.shape}"
         if v.name not in (*graph.inputs, *graph.outputs) and not graph.users(v):
             source = graph.producer(v)

@@ -20,6 +20,7 @@ from mcucompile.passes.fuse_pads import fuse_pads
 from mcucompile.passes.fuse_tables import fuse_tables
 from mcucompile.passes.hoist_transposes import hoist_transposes
 from mcucompile.passes.join_transposes import join_transposes
+from mcucompile.passes.lead_with_batch import lead_with_batch
 from mcucompile.passes.lower_affine import lower_affine
 from mcucompile.passes.merge_duplicates import merge_duplicates
 from mcucompile.passes.merge_linear import merge_linear
@@ -40,6 +41,7 @@ Pass = Callable[[Graph], Graph]
 
 FLOAT_PASSES: tuple[Pass, ...] = (
     remove_dead,  # first: dead readers would keep others from being fused
+    lead_with_batch,  # the others take the first axis for the batch
     fold_constants,  # weights are constants from here on, not Transposes of constants
     remove_identities,  # nothing should stand between two operators that belong together
     merge_duplicates,  # one Transpose per branching point, so that it can cancel as a whole

@@ -1,9 +1,12 @@
-"""The compiled model computes one sample: every tensor has a batch axis of 1 in front."""
+"""The compiled model computes one sample: every tensor has a batch axis of 1 in front.
+
+But for outputs, which are the views of such tensors that the model asks for.
+"""
 
 from __future__ import annotations
 
 from mcucompile.errors import UnsupportedModelError
-from mcucompile.ir import Graph
+from mcucompile.ir import Graph, Op, Value
 
 
 def require_batch(graph: Graph) -> Graph:
@@ -14,7 +17,7 @@ def require_batch(graph: Graph) -> Graph:
     """
     for op in graph.ops():
         for value in graph.results(op):
-            if value.shape[:1] != (1,):
+            if value.shape[:1] != (1,) and not _is_output_view(graph, op, value):
                 raise UnsupportedModelError(
                     "MC107",
                     f"node '{(*op.origin, op.name)[0]}' ({op.kind})",
@@ -23,3 +26,7 @@ def require_batch(graph: Graph) -> Graph:
                     "keep the batch as first dimension throughout the model",
                 )
     return graph
+
+
+def _is_output_view(graph: Graph, op: Op, value: Value) -> bool:
+    return op.is_view and value.name in graph.outputs

@@ -646,13 +646,14 @@ def test_dead_constants_go() -> None:
 
 
 def test_mixed_batch_is_refused() -> None:
+    """A convolution means a batch by its first axis, and nothing else."""
     model = model_of(
-        [node("Reshape", ["x", "shape"], ["r"], "r"), node("Relu", ["r"], ["y"])],
-        {"x": (1, 4, 6)},
-        {"y": (4, 6)},
-        {"shape": np.array([4, 6])},
+        [node("Reshape", ["x", "shape"], ["r"], "r"), conv("c", "r", "y")],
+        {"x": (1, 4, 6, 6)},
+        {"y": (2, 3, 4, 4)},
+        {"shape": np.array([2, 2, 6, 6]), **conv_weights("c", 3, 2)},
     )
-    with pytest.raises(UnsupportedModelError, match=r"MC107: node 'y' \(Relu\)|MC107: node 'r'"):
+    with pytest.raises(UnsupportedModelError, match=r"MC107: node 'c' \("):
         run_passes(import_model(model))
 
 
