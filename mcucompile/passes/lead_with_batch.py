@@ -75,7 +75,7 @@ def _moved(op: Op) -> Op | None:
 def _lead(graph: Graph, op: Op, moved: Op, led: set[str]) -> None:
     """Put `moved` in the place of `op`, with an axis of 1 before all its operands and results."""
     for slot, value in enumerate(graph.operands(op)):
-        if value.name in led or (value.is_constant and not isinstance(op, Concat)):
+        if value.name in led or (value.is_constant and isinstance(op, Dense | Pairwise)):
             continue
         _view(graph, op, slot, value, (1, *value.shape))
     graph.set_op(moved)
@@ -106,7 +106,9 @@ def _view(graph: Graph, op: Op, slot: int, value: Value, shape: Shape) -> None:
     """Let operand `slot` of `op` be `value` in another shape."""
     view = Reshape(graph.fresh_name(f"{value.name}_shaped"), op.origin, shape=shape)
     (new,) = graph.append(view, [value], [view.name])
-    graph.set_operand(op, slot, graph.set_value(replace(new, qparams=value.qparams)))
+    if not value.is_constant:
+        new = graph.set_value(replace(new, qparams=value.qparams))
+    graph.set_operand(op, slot, new)
 
 
 def _give_as(graph: Graph, value: Value, shape: Shape) -> str:

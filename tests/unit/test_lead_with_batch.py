@@ -46,7 +46,13 @@ def attention() -> onnx.ModelProto:
 
 def folded(*nodes: onnx.NodeProto, output: tuple[int, ...]) -> onnx.ModelProto:
     """`nodes` from r (4, 6), which has no batch, to y."""
-    constants = {**SHAPES, "c": rng.normal(size=(2, 6)), "one": np.array([1]), "two": np.array([2])}
+    constants = {
+        **SHAPES,
+        "c": rng.normal(size=(2, 6)),
+        "m": rng.normal(size=(4, 3, 5)),
+        "one": np.array([1]),
+        "two": np.array([2]),
+    }
     constants |= {"zero": np.array([0]), "twice": np.array([2, 1])}
     first = node("Reshape", ["x", "fold"], ["r"], "r")
     return model_of([first, *nodes], {"x": (1, 4, 6)}, {"y": output}, constants)
@@ -61,6 +67,9 @@ MODELS = {
     "tile": folded(node("Tile", ["r", "twice"], ["y"]), output=(8, 6)),
     "pad": folded(node("Pad", ["r", "around"], ["y"]), output=(4, 8)),
     "table": folded(node("Exp", ["r"], ["y"]), output=(4, 6)),
+    "constant matrix": folded(
+        node("Reshape", ["r", "heads"], ["h"]), node("MatMul", ["h", "m"], ["y"]), output=(4, 2, 5)
+    ),
     "square": folded(
         node("Transpose", ["r"], ["t"]), node("MatMul", ["r", "t"], ["y"]), output=(4, 4)
     ),
