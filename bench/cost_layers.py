@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,13 @@ from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
 from mcucompile.ops.expand_depthwise import ExpandDepthwise
 from mcucompile.ops.global_pool import GlobalAveragePool, GlobalMaxPool
+from mcucompile.ops.gru import Gru
+from mcucompile.ops.lstm import Lstm
 from mcucompile.ops.mul import Mul
 from mcucompile.ops.pad import Pad
 from mcucompile.ops.pool import AveragePool, MaxPool
+from mcucompile.ops.recurrent import Activation
+from mcucompile.ops.rnn import Rnn
 from mcucompile.ops.softmax import Softmax
 from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import Unary
@@ -35,6 +40,7 @@ from tests.fuzz.families import FAMILIES, case
 from tests.support.binary import binary_layer
 from tests.support.graphs import op_graph
 from tests.support.layers import layer_graph
+from tests.support.recurrent import recurrent_graph
 
 RANDOM_CASES = 150  # of each family of the fuzz tests, of which
 PER_KERNEL = 8  # of each kernel are taken,
@@ -51,6 +57,11 @@ _POINTWISE = [
     *[(9, 9, 112, 24), (4, 18, 72, 24), (16, 16, 8, 8), (18, 18, 1, 8), (2, 3, 4, 12)],
     *[(7, 7, 20, 40), (8, 8, 56, 28), (5, 5, 36, 12), (22, 22, 24, 16), (9, 9, 30, 9)],
     *[(6, 6, 22, 30), (3, 2, 6, 2)],
+]
+# steps, input, hidden
+_RECURRENT = [
+    *[(28, 28, 20), (10, 40, 32), (6, 64, 64), (12, 5, 3), (20, 1, 16), (9, 13, 8), (5, 32, 48)],
+    *[(16, 3, 12), (4, 20, 33), (1, 16, 16), (8, 10, 10)],
 ]
 # height, width, channels in and out, kernel, strides, padding, groups
 _CONVOLUTIONS = [
@@ -118,7 +129,7 @@ _IMAGES += [(14, 14, 64)]
 def calls() -> Iterator[KernelCall]:
     """Calls of all kernels of the runtime; image layers also with the rows of the image."""
     yield from _sums_of_products()
-    for graph in (*_elementwise(), *_pools(), *_moves()):
+    for graph in (*_elementwise(), *_recurrent(), *_pools(), *_moves()):
         (call,) = lower(graph, Target()).calls
         yield call
         rows = by_rows(call, graph.value("y").shape[1])
@@ -298,6 +309,22 @@ def _elementwise() -> Iterator[Graph]:
         yield _of(Unary("op", (), "sigmoid"), (1, *image))
     for rows, width in [(1, 10), (1, 1000), (1, 2), (5, 12), (1, 100), (7, 33)]:
         yield _of(Softmax("op", ()), (1, rows, width), y=QParams((1 / 256,), -128))
+
+
+def _recurrent() -> Iterator[Graph]:
+    sigmoid, tanh = Activation("sigmoid"), Activation("tanh")
+    for number, (time, width, hidden) in enumerate(_RECURRENT):
+        fields: dict[str, Any] = {"hidden": hidden, "sequence": number % 2 == 0}
+        for op in (
+            Lstm("op", (), activations=(sigmoid, tanh, tanh), **fields, peepholes=number % 4 == 3),
+            Gru("op", (), activations=(sigmoid, tanh), **fields, reset_sums=number % 2 == 1),
+            Rnn("op", (), activations=(tanh,), **fields),
+        ):
+            rng, rows = _rng(), op.gates * hidden
+            shapes = (rows, width), (rows, hidden), (op.added,)
+            yield recurrent_graph(
+                op, time, _X, [QParams((1 / 128,))], [rng.normal(0, 0.1, s) for s in shapes]
+            )
 
 
 def _pools() -> Iterator[Graph]:

@@ -263,6 +263,33 @@ def resize(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     }
 
 
+def recurrent(call: KernelCall, bands: Bands, specialized: bool) -> Features:
+    """mcuc/recurrent.h: gates by fours of rows, with blocks of 16 columns, then fours and twos."""
+    p: Any = call.params
+    steps, hidden, width = p["steps"], p["hidden"], p["input"]
+    gates = {"mcuc_lstm_s8": 4, "mcuc_gru_s8": 3, "mcuc_rnn_s8": 1}[call.kernel]
+    counts: Features = dict.fromkeys(("blocks", "fours", "twos", "groups"), 0.0)
+    for columns in (width, hidden):
+        groups = steps * gates * hidden / 4
+        counts["blocks"] += groups * (columns // 16)
+        counts["fours"] += groups * (columns % 16 // 4)
+        counts["twos"] += groups * ((columns % 4 + 1) // 2)
+        counts["groups"] += groups
+    limits = [p[key] for key in ("f_limit", "g_limit") if key in p]
+    return {
+        **counts,
+        "wide": call.macs * p["wide"],
+        "cells": steps * hidden,
+        "limited": steps * hidden * sum(limit < 32767 for limit in limits),
+        "peepholes": steps * hidden * p.get("peepholes", 0),
+        "reset_sums": steps * hidden * p.get("reset_sums", 0),
+        "copied": steps * width * (width % 4 > 0) + steps * hidden * (hidden % 4 > 0),
+        "begun": hidden,
+        "steps": steps,
+        "calls": bands.calls,
+    }
+
+
 def generic(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     """Any kernel: work, bytes moved, rows and calls."""
     return {
@@ -298,4 +325,7 @@ FAMILIES: dict[str, Family] = {
     "mcuc/transpose.h": transpose,
     "mcuc/gather.h": gather,
     "mcuc/resize.h": resize,
+    "mcuc/lstm.h": recurrent,
+    "mcuc/gru.h": recurrent,
+    "mcuc/rnn.h": recurrent,
 }

@@ -255,7 +255,7 @@ class _Import:
         node = OnnxNode(name, proto.op_type, self.opset, inputs, outputs, attrs, self.graph)
         results = as_results(importer(node))
         for tensor in outputs[len(results) :]:
-            if tensor in self.read:
+            if tensor and tensor in self.read:
                 node.unsupported(f"its output '{tensor}' has no kernel", "remove the extra output")
         return results
 

@@ -154,6 +154,11 @@ class Graph:
         users = self.users(value)
         return users[0] if len(users) == 1 and value.name not in self.outputs else None
 
+    @property
+    def is_stateful(self) -> bool:
+        """Does an operator keep a state from one run to the next?"""
+        return any(op.is_stateful for op in self.ops())
+
     # -- what the verifier asks -------------------------------------------------------------
 
     def is_acyclic(self) -> bool:

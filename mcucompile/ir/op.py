@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
@@ -44,6 +44,14 @@ class Op(ABC):
         """The operator's name for people, e.g. "Conv2d"."""
         return type(self).__name__
 
+    @property
+    def is_stateful(self) -> bool:
+        """Does it keep a state from one run to the next?
+
+        Then samples on axis 0 of a reference run are runs that follow each other.
+        """
+        return False
+
     @abstractmethod
     def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
         """The shape rule. Raises ValueError if the operands do not fit the operator."""
@@ -51,6 +59,18 @@ class Op(ABC):
     @abstractmethod
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         """Float reference: float32 arrays in and out. Axis 0 of activations may be any batch."""
+
+    def internals(self, operands: Sequence[Array]) -> dict[str, Array]:
+        """What calibration has to see besides the results: float arrays by name.
+
+        "result": numbers that are stored like result 0. The ranges of the others come back by
+        `with_ranges`.
+        """
+        return {}
+
+    def with_ranges(self, ranges: Mapping[str, tuple[float, float]]) -> Op:
+        """This operator, which knows the `ranges` of (some of) its internals."""
+        return self
 
     def evaluate_int(
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]

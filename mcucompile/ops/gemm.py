@@ -159,12 +159,15 @@ def pack_pairs(layer: Layer, order: Array, wide: bool | None = None) -> Array:
     return np.concatenate(_parts(layer, order, wide), axis=1).reshape(-1)
 
 
-def pack_dense(layer: Layer, order: Array, eights: bool, own_m: bool) -> Array:
+def pack_dense(
+    layer: Layer, order: Array, eights: bool, own_m: bool, wide: bool | None = None
+) -> Array:
     """The streams of `mcuc/dense.h`, uint32: two pairs side by side, a last one alone.
 
     eights: four pairs side by side before, as long as there are. own_m: with multipliers in them.
+    wide: see `pack_pairs`.
     """
-    bias, words, m = _parts(layer, order)
+    bias, words, m = _parts(layer, order, wide)
     pieces: list[Array] = []
     first = 0
     while first < len(words):

@@ -34,6 +34,7 @@ from mcucompile.passes.remove_identities import remove_identities
 from mcucompile.passes.require_batch import require_batch
 from mcucompile.passes.simplify_views import simplify_views
 from mcucompile.passes.sink_transposes import sink_transposes
+from mcucompile.passes.trim_recurrent import trim_recurrent
 
 __all__ = ["FLOAT_PASSES", "Pass", "run_passes"]
 
@@ -53,6 +54,7 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     join_transposes,  # those that a Reshape still keeps apart
     merge_moves,  # also where it splits or joins axes
     hoist_transposes,  # what sink_transposes could not move, as nothing is before it
+    trim_recurrent,  # what a Slice asks for, once no Reshape is in between
     permute_dense,  # needs the one Reshape between Transpose and Dense
     fold_affine,  # channels are the last axis now, and no Reshape hides the layer before
     lower_affine,  # what could not be folded

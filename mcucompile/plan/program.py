@@ -91,6 +91,8 @@ class KernelCall:
     params: the struct's fields in order; a Const becomes a pointer to its array.
     reads, writes: operands in slot order. A constant activation operand is read from flash.
     scratch: bytes of 4-aligned scratch memory the kernel needs for exactly these params.
+    state: bytes that the kernel keeps from one run to the next, and that are zero where it is to
+        begin anew. It sees them as one more result.
     in_place: pairs (read index, write index) which may share their bytes (same base address).
     windows: per read, the rows that a row of the (only) result is computed from; None where it
         may be any. Empty: None for all.
@@ -121,6 +123,7 @@ class KernelCall:
     reads: tuple[Operand, ...]
     writes: tuple[Operand, ...]
     scratch: int = 0
+    state: int = 0
     in_place: tuple[tuple[int, int], ...] = ()
     windows: tuple[RowWindow | None, ...] = ()
     band: int = 0

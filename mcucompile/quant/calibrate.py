@@ -2,7 +2,9 @@
 
 The original model runs in onnxruntime, one sample at a time, with the tensors of interest as
 extra outputs; only their statistics are kept. Values that the compiler made up have no tensor
-there; for these the float interpreter runs on a few samples.
+there; for these, and for what operators keep inside, the float interpreter runs on a few samples.
+Where states outlive a run, the interpreter runs on all of them, as one sequence: nothing else knows
+of the states.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import onnx
 
 from mcucompile import __version__
 from mcucompile.errors import QuantizationError
-from mcucompile.ir import Array, Graph, Value
+from mcucompile.ir import Array, Graph, Op, Value
 from mcucompile.options import CalibrationMethod, CompileOptions, SampleOptions
 from mcucompile.quant.cache import cached, fingerprint
 from mcucompile.quant.observers import Entropy, MeanSquaredError, MinMax, Observer, Percentile
@@ -41,7 +43,8 @@ def calibration_samples(graph: Graph, options: CompileOptions) -> Samples | None
     so that `quantize` reports what is missing. Raises UsageError if the samples are wrong.
     """
     given = options.calibration
-    if not uncalibrated(graph) or (given is None and _is_partly_quantized(graph)):
+    needed = uncalibrated(graph) or (given is not None and _with_internals(graph))
+    if not needed or (given is None and _is_partly_quantized(graph)):
         return None
     return load_samples(given or SampleOptions(RANDOM), graph.input_ports)
 
@@ -63,7 +66,7 @@ def calibrate(
         return {}
     values, method = uncalibrated(graph), options.calibration_method
     tensors = [(v.name, v.onnx_name, v.shape) for v in values]
-    asked = repr((__version__, VERSION, method, options.equalize, tensors))
+    asked = repr((__version__, VERSION, method, options.equalize, tensors, graph.is_stateful))
     key = fingerprint(model.SerializeToString(deterministic=True), samples.arrays, asked)
 
     def compute() -> dict[str, Range]:
@@ -79,8 +82,9 @@ def observe(
     samples: Samples,
     method: CalibrationMethod,
 ) -> dict[str, Range]:
-    """The range of each of the activations `values` of `graph` over `samples`, by value name."""
-    known = _tensors(model)
+    """The range of each of the activations `values` of `graph` over `samples`, by value name; of
+    what operators keep inside, as OP.NAME (see Op.internals)."""
+    known = set() if graph.is_stateful else _tensors(model)
     tensors = {v.name: v.onnx_name for v in values if v.onnx_name in known}
     seen = {tensor: OBSERVERS[method]() for tensor in tensors.values()}
     session = OnnxSession(model, list(seen))
@@ -90,7 +94,9 @@ def observe(
                 _update(seen[tensor], tensor, array)
     ranges = {name: seen[tensor].range() for name, tensor in tensors.items()}
     others = {v.name for v in values} - set(tensors)
-    return ranges | _interpret(graph, others, samples, method)
+    if others or _with_internals(graph):
+        ranges |= _interpret(graph, others, samples, method)
+    return _with_results(graph, ranges)
 
 
 def _tensors(model: onnx.ModelProto) -> set[str]:
@@ -99,24 +105,38 @@ def _tensors(model: onnx.ModelProto) -> set[str]:
     return given | {name for node in model.graph.node for name in node.output}
 
 
+def _with_internals(graph: Graph) -> list[Op]:
+    return [op for op in graph.ops() if type(op).internals is not Op.internals]
+
+
 def _interpret(
     graph: Graph, names: set[str], samples: Samples, method: CalibrationMethod
 ) -> dict[str, Range]:
-    """Ranges of values that are no tensors of the model."""
-    if not names:
-        return {}
+    """Ranges of values that are no tensors of the model, and of what operators keep inside."""
     inputs = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
-    few = [
-        to_real(array[:INTERPRETED_SAMPLES], port, graph.value(name).qparams)
-        for array, port, name in inputs
-    ]
+    count = None if graph.is_stateful else INTERPRETED_SAMPLES
+    few = [to_real(array[:count], port, graph.value(name).qparams) for array, port, name in inputs]
     contents = run_float_all(graph, few)
+    found = {name: contents[name] for name in names}
+    for op in _with_internals(graph):
+        operands = [v.real if v.is_constant else contents[v.name] for v in graph.operands(op)]
+        found |= {f"{op.name}.{name}": a for name, a in op.internals(operands).items()}
     ranges = {}
-    for name in sorted(names):
+    for name in sorted(found):
         observer = OBSERVERS[method]()
-        _update(observer, name, contents[name])
+        _update(observer, name, found[name])
         ranges[name] = observer.range()
     return ranges
+
+
+def _with_results(graph: Graph, ranges: dict[str, Range]) -> dict[str, Range]:
+    """`ranges` in which results have room for what is stored like them."""
+    wider = dict(ranges)
+    for op in _with_internals(graph):
+        name, known = graph.results(op)[0].name, ranges.get(f"{op.name}.result")
+        if known is not None and name in ranges:
+            wider[name] = (min(known[0], ranges[name][0]), max(known[1], ranges[name][1]))
+    return wider
 
 
 def _update(observer: Observer, name: str, array: Array) -> None:

@@ -29,11 +29,13 @@ def quantize(graph: Graph, ranges: Mapping[str, Range] | None = None) -> Graph:
     """The graph with qparams and integers everywhere; `graph` stays as it is.
 
     ranges: lowest and highest real number observed, by value name; needed for the activations
-    that have no qparams and cannot inherit any (see `uncalibrated`). Parameters that the model
+    that have no qparams and cannot inherit any (see `uncalibrated`). Those of what operators keep
+    inside are called OP.NAME. Parameters that the model
     brings along win. Raises QuantizationError MC202 if a range is missing, MC203 if a constant
     does not fit its integers, MC201 if sums of products may leave 32 bits.
     """
     graph = graph.copy()
+    _set_internals(graph, ranges or {})
     _set_known(graph)
     missing = []
     for group in _groups(graph):
@@ -58,6 +60,17 @@ def uncalibrated(graph: Graph) -> list[Value]:
     graph = graph.copy()
     _set_known(graph)
     return [value for group in _groups(graph) for value in group]
+
+
+def _set_internals(graph: Graph, ranges: Mapping[str, Range]) -> None:
+    """Let operators know the ranges of what they keep inside, in place."""
+    for op in graph.ops():
+        prefix = f"{op.name}."
+        graph.set_op(
+            op.with_ranges(
+                {k.removeprefix(prefix): r for k, r in ranges.items() if k.startswith(prefix)}
+            )
+        )
 
 
 def _set_known(graph: Graph) -> None:

@@ -64,6 +64,8 @@ def batches(graph: Graph, inputs: Sequence[Array]) -> Iterator[list[Array]]:
             yield [a[i].reshape(shape) for a, shape in zip(inputs, shapes, strict=True)]
         return
     size = max(1, int(MEMORY_LIMIT / _bytes_per_sample(graph)))
+    if graph.is_stateful:  # a sequence of runs must not be cut
+        size = count
     for start in range(0, count, size):
         part = [a[start : start + size] for a in inputs]
         yield [a.reshape(len(a), *shape[1:]) for a, shape in zip(part, shapes, strict=True)]

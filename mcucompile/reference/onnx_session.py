@@ -61,7 +61,12 @@ class OnnxSession:
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """All outputs, samples stacked on axis 0."""
         columns = zip(*self.samples(arrays), strict=True)
-        return [np.stack([a.reshape(a.shape[1:] or (1,)) for a in column]) for column in columns]
+        return [np.stack([_without_batch(a) for a in column]) for column in columns]
+
+
+def _without_batch(array: Array) -> Array:
+    """`array` without its axis 0, if that is a batch of one; tensors with time first keep it."""
+    return array.reshape(array.shape[1:] or (1,)) if array.shape[:1] in ((), (1,)) else array
 
 
 def _static(shape: Sequence[int | str | None], samples: Shape) -> Shape:

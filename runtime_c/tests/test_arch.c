@@ -85,6 +85,11 @@ static void known_values(void) {
     CHECK(mcuc_sat8(-129), -128);
     CHECK(mcuc_sat8(INT32_MIN), -128);
 
+    CHECK(mcuc_sat16(32767), 32767);
+    CHECK(mcuc_sat16(32768), 32767);
+    CHECK(mcuc_sat16(-32768), -32768);
+    CHECK(mcuc_sat16(INT32_MIN), -32768);
+
     CHECK(mcuc_clamp(-11, -10, 100), -10);
     CHECK(mcuc_clamp(101, -10, 100), 100);
     CHECK(mcuc_clamp(99, -10, 100), 99);
@@ -233,6 +238,7 @@ static void rounding_of(int32_t x, int32_t m, int32_t zp, int32_t shift) {
     CHECK(mcuc_requant(x, m, 0, zp, -128, 127), limit(rounded, -128, 127));
     CHECK(mcuc_requant(x, m, 0, zp, -50, 50), limit(rounded, -50, 50));
     CHECK(mcuc_sat8(x), limit(x, -128, 127));
+    CHECK(mcuc_sat16(x), limit(x, -32768, 32767));
     CHECK(mcuc_shift_sat8(x, 11), limit(floor_div(x, 1 << 11), -128, 127));
     CHECK(mcuc_shift_sat8(x, shift), limit(floor_div(x, 1LL << shift), -128, 127));
 }

@@ -42,6 +42,7 @@ FLOAT = {
     "mlperf_kws_float": ("kws01_calib.npz:x_float", "kws01_test.npz:x_float", 1.0, 0.7),
     "mlperf_resnet8_float": ("ic01_calib.npz", "ic01_test.npz", 1.0, 1.5),
     "mlperf_vww96_float": ("vww01_calib.npz", "vww01_test.npz", PIXEL, 1.0),
+    "tflm_mnist_lstm_float": ("mnist_calib.npz", "mnist_test.npz", PIXEL, 1.0),
     "mlperf_sww_float": ("sww01_calib.npz", "sww01_calib.npz", 1.0, 0.1),
 }
 

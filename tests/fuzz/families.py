@@ -12,7 +12,16 @@ from mcucompile.ir import Array, Graph
 from mcucompile.ir.storage import BIT
 from mcucompile.lower import lower
 from mcucompile.plan.program import Optimize, Target
-from tests.fuzz import binary, elementwise, layers, moves, pairwise, pools, reductions
+from tests.fuzz import (
+    binary,
+    elementwise,
+    layers,
+    moves,
+    pairwise,
+    pools,
+    recurrent,
+    reductions,
+)
 from tests.fuzz.dice import Dice
 from tests.support.ckit import random_inputs
 from tests.support.kernelkit import Case
@@ -41,6 +50,9 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "reduce_steps": reductions.reduce_steps,
     "arg_extremum": reductions.arg_extremum,
     "normalize": reductions.normalize,
+    "lstm": recurrent.lstm,
+    "gru": recurrent.gru,
+    "rnn": recurrent.rnn,
     "max_pool": pools.max_pool,
     "average_pool": pools.average_pool,
     "global_pool": pools.global_pool,

@@ -22,6 +22,7 @@ from tests.ops.test_normalize import normalize_cases
 from tests.ops.test_pairwise import compare_cases, factor_cases, select_cases
 from tests.ops.test_parts import gather_cases, slice_cases, tile_cases
 from tests.ops.test_pool import average_cases, global_cases, max_cases
+from tests.ops.test_recurrent import recurrent_cases
 from tests.ops.test_reduce import reduce_cases
 from tests.ops.test_resize import resize_cases
 from tests.ops.test_shapes import transpose_cases
@@ -35,6 +36,7 @@ CASES = {
     "elementwise": [add_cases, mul_cases, table_cases, softmax_cases],
     "pairs": [matmul_cases, factor_cases, select_cases, compare_cases],
     "reductions": [reduce_cases, normalize_cases],
+    "recurrent": [recurrent_cases],
     "pools": [max_cases, average_cases, global_cases],
     "moves": [concat_cases, pad_cases, transpose_cases, slice_cases, tile_cases, gather_cases],
     "resize": [resize_cases],

@@ -115,6 +115,12 @@ MCUC_KERNEL int32_t mcuc_sat8(int32_t v) {
     return r;
 }
 
+MCUC_KERNEL int32_t mcuc_sat16(int32_t v) {
+    int32_t r;
+    __asm__("ssat %0, #16, %1" : "=r"(r) : "r"(v));
+    return r;
+}
+
 MCUC_KERNEL int32_t mcuc_smlawb(int32_t m, uint32_t v, int32_t acc) {
     int32_t r;
     __asm__("smlawb %0, %1, %2, %3" : "=r"(r) : "r"(m), "r"(v), "r"(acc));

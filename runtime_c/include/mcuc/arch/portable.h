@@ -127,6 +127,11 @@ MCUC_KERNEL int32_t mcuc_sat8(int32_t v) {
     return v < -128 ? -128 : v > 127 ? 127 : v;
 }
 
+/* v saturated to int16 (SSAT #16). */
+MCUC_KERNEL int32_t mcuc_sat16(int32_t v) {
+    return v < -32768 ? -32768 : v > 32767 ? 32767 : v;
+}
+
 /* Both lanes saturated to [0, 255] (USAT16 #8). */
 MCUC_KERNEL uint32_t mcuc_usat8x2(uint32_t v) {
     const int32_t lo = mcuc_lo16(v), hi = mcuc_hi16(v);
