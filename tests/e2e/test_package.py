@@ -13,6 +13,8 @@ import pytest
 
 from mcucompile.board import load_board
 from mcucompile.compiler import Compilation, compile_model, write_files
+from mcucompile.emit.views import weight_bytes
+from mcucompile.emulate.build import section_sizes
 from mcucompile.options import CompileOptions
 from mcucompile.package import PACKAGE_KINDS, PackageKind, package_files
 from tests.support import models
@@ -187,6 +189,19 @@ def test_cmsis_pack(packages: dict[PackageKind, Path]) -> None:
     assert all((folder / f).exists() for f in files)
     written = {str(p.relative_to(folder)) for p in (folder / "src").rglob("*.[ch]")}
     assert written == {f for f in files if not f.endswith("/")}
+
+
+@needs("arm-none-eabi-gcc")
+def test_weights_go_into_the_section_that_is_asked_for(
+    compilation: Compilation, packages: dict[PackageKind, Path], tmp_path: Path
+) -> None:
+    source = packages["platformio"] / "src" / "my_net_weights.c"
+    run("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", *WARNINGS, "-c", source,
+        '-DMY_NET_WEIGHTS_SECTION=".qspi"', cwd=tmp_path)  # fmt: skip
+    sizes = section_sizes(tmp_path / "my_net_weights.o")
+    weights = sum(weight_bytes(compilation.plan, call) for call in compilation.plan.program.calls)
+    assert sizes[".qspi"] == weights > 0
+    assert not {name for name in sizes if name.startswith(".rodata") and sizes[name]}
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
