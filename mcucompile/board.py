@@ -20,8 +20,9 @@ class Core:
     """A processor core.
 
     fpus: names of the floating-point units it may have, as gcc's -mfpu calls them.
-    dsp: has the ARMv7E-M DSP instructions.
-    qemu: the QEMU machine with this core (all of the MPS2 family, which share a memory map).
+    dsp: has the DSP instructions of ARMv7E-M.
+    qemu: the QEMU machine with this core (all of the MPS2 family, which share a memory map), or
+    NO_QEMU: models are compiled for the core and measured, but not run on it here.
     """
 
     name: str
@@ -30,12 +31,15 @@ class Core:
     qemu: str
 
 
+NO_QEMU = "none"
 CORES = {
     core.name: core
     for core in (
+        Core("cortex-m0plus", (), False, NO_QEMU),
         Core("cortex-m3", (), False, "mps2-an385"),
         Core("cortex-m4", ("fpv4-sp-d16",), True, "mps2-an386"),
         Core("cortex-m7", ("fpv5-sp-d16", "fpv5-d16"), True, "mps2-an500"),
+        Core("cortex-m33", ("fpv5-sp-d16",), True, NO_QEMU),
     )
 }
 CONSOLES = ("uart", "itm", "semihosting", "none")
@@ -77,7 +81,7 @@ class Board:
     fpu: the floating-point unit as gcc calls it, or "none". console: where the board's own image
     prints: "uart", "itm" (the SWO pin), "semihosting" (a debugger) or "none". support: the C file
     that starts clocks, caches and UART (see boards/support/board.h), or None; a path in the board
-    file is relative to it. qemu: the QEMU machine that runs the same core.
+    file is relative to it. qemu: the QEMU machine that runs the same core, or NO_QEMU.
     ram_limit, flash_limit: what a person allows the model instead of all there is.
     """
 

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcucompile.board import Board
+from mcucompile.board import NO_QEMU, Board
 from mcucompile.emit import ctext
 from mcucompile.emulate import harness, toolchain
 from mcucompile.emulate.code_size import FunctionSize, function_sizes
 from mcucompile.emulate.stack import stack_bound
-from mcucompile.errors import DoesNotFitError, ErrorGroup, McuCompileError
+from mcucompile.errors import BoardError, DoesNotFitError, ErrorGroup, McuCompileError
 from mcucompile.plan.plan import Plan
 from mcucompile.templating import render
 
@@ -104,9 +104,18 @@ class _Region:
 def build_firmware(folder: Path, name: str, board: Board, plan: Plan, workdir: Path) -> Firmware:
     """Build the QEMU image of the model `name` in `folder`; `workdir` is made where missing.
 
-    Raises ToolchainError if compiler or QEMU is missing or the compiler fails, and DoesNotFitError
-    MC301 (SRAM) or MC302 (flash) if the model exceeds the board's sizes.
+    Raises ToolchainError if compiler or QEMU is missing or the compiler fails, BoardError MC053 if
+    there is no machine with the board's core, and DoesNotFitError MC301 (SRAM) or MC302 (flash) if
+    the model exceeds the board's sizes.
     """
+    if board.qemu == NO_QEMU:
+        raise BoardError(
+            "MC053",
+            f"board '{board.name}'",
+            "cannot be emulated",
+            f"there is no QEMU machine for its {board.core} here",
+            "run the code on this machine (--on host): it computes the same bits",
+        )
     toolchain.qemu()
     return _build_qemu_image(folder, name, board, plan, workdir, ())
 

@@ -69,6 +69,9 @@ CASES = {
     "no_host_compiler": _validate("host", "/nowhere"),
     "no_cross_compiler": _validate("qemu", "{d}/qemu"),
     "no_qemu": _validate("qemu", "{d}/gcc"),
+    "no_machine": Case(
+        "validate {d}/cnn.onnx --board {d}/m33.toml --data random --samples 1 --on qemu", 2
+    ),
     "labels_missing": Case(
         "validate {d}/cnn.onnx --board stm32f746 --data {d}/good.npz --labels y", 2
     ),
@@ -91,6 +94,9 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (d / "empty.onnx").write_bytes(b"")
     (d / "truncated.onnx").write_bytes(cnn.read_bytes()[:-200])
     (d / "board.toml").write_text('name = "mine"\ncolour = "red"\n')
+    board = (zoo.ROOT / "boards" / "stm32f746.toml").read_text().replace("cortex-m7", "cortex-m33")
+    board = board.replace('"mps2-an500"', '"none"').replace('console = "uart"', 'console = "itm"')
+    (d / "m33.toml").write_text(re.sub(r"support = .*", "", board))
     good = np.zeros((5, 1, 12, 12), np.float32)
     np.savez(d / "good.npz", x=good)
     np.savez(d / "shape.npz", x=np.zeros((5, 3, 7), np.float32))

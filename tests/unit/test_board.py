@@ -130,7 +130,7 @@ def test_missing_board_file() -> None:
         ("clock_hz = 1_000_000", "clock_hz = true", "clock_hz in the file must be an integer"),
         ("clock_hz = 1_000_000", "clock_hz = 0", "clock_hz must be positive"),
         ("states = 2", "states = -1", "flash_wait_states must not be negative"),
-        ("cortex-m4", "cortex-m9", "core 'cortex-m9' is none of cortex-m3, cortex-m4"),
+        ("cortex-m4", "cortex-m9", "core 'cortex-m9' is none of cortex-m0plus, cortex-m3"),
         ('fpu = "none"', 'fpu = "fpv5-sp-d16"', "fpu 'fpv5-sp-d16' does not go with this core"),
         ("mps2-an386", "mps2-an500", "qemu 'mps2-an500' does not go with this core"),
         ('console = "none"', 'console = "lcd"', "console 'lcd'"),

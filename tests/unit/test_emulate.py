@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from mcucompile import resources
-from mcucompile.board import CORES, Board, known_boards, load_board
+from mcucompile.board import CORES, NO_QEMU, Board, known_boards, load_board
 from mcucompile.emit import EmitOptions, emit
 from mcucompile.emulate import build, host, qemu, toolchain
-from mcucompile.errors import DoesNotFitError, ToolchainError, ValidationError
+from mcucompile.errors import BoardError, DoesNotFitError, ToolchainError, ValidationError
 from mcucompile.ir import Array, QParams, Value
 from mcucompile.lower import lower
 from mcucompile.ops.add import Add
@@ -186,7 +186,7 @@ def test_a_run_without_end_is_stopped(
 
 
 @needs_qemu
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", [name for name, c in CORES.items() if c.qemu != NO_QEMU])
 def test_generated_code_runs_on_every_core(core: str, tmp_path: Path) -> None:
     board = replace(load_board("nano33ble"), core=core, qemu=CORES[core].qemu, fpu="none")
     operands = [Value(name, (1, 3, 5, 7), "int8", QParams((0.5,), 3)) for name in "ab"]
@@ -201,6 +201,18 @@ def test_generated_code_runs_on_every_core(core: str, tmp_path: Path) -> None:
     firmware = build.build_firmware(tmp_path / "model", "sum", board, plan, tmp_path / "firmware")
     np.testing.assert_array_equal(qemu.run(firmware, inputs).outputs, [want])
     np.testing.assert_array_equal(qemu.dump(firmware, [a[:1] for a in inputs])[0], want[0].flat)
+
+
+@needs_cross
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m33"])
+def test_cores_without_a_machine_are_measured_but_not_run(core: str, tmp_path: Path) -> None:
+    board = replace(load_board("nano33ble"), core=core, qemu=NO_QEMU, fpu="none")
+    sizes = _sizes(board, tmp_path / "sizes")
+    assert sizes.const_bytes == 8
+    assert 64 <= sizes.stack_bytes <= 100
+    with pytest.raises(BoardError, match=f"no QEMU machine for its {core}") as caught:
+        _firmware(board, tmp_path / "firmware")
+    assert caught.value.id == "MC053"
 
 
 # -- memory limits --------------------------------------------------------------------------

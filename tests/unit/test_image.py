@@ -17,10 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from mcucompile.board import Board, known_boards, load_board
+from mcucompile import compiler
+from mcucompile.board import NO_QEMU, Board, known_boards, load_board
 from mcucompile.emulate import build, toolchain
 from mcucompile.emulate.harness import Sample
+from mcucompile.image import write_image
+from mcucompile.options import CompileOptions
 from tests.support import fake_model as fake
+from tests.support import models
 from tests.support.tools import needs_cross, needs_qemu
 
 SAID = r"model fake\s+clock {hz} Hz\s+output (-?\d+ ){{3}}-?\d+\s+differences {wrong} bytes"
@@ -95,14 +99,32 @@ def test_stm32f746_starts_where_its_memory_is(wrong: int, tmp_path: Path) -> Non
     assert re.search(SAID.format(hz=16_000_000, wrong=wrong), text), text
 
 
-@needs_qemu
-def test_nano33ble_prints_on_its_uart(tmp_path: Path) -> None:
+def nrf51() -> Board:
+    """The Nano 33 BLE with the core and the memories of `microbit`."""
     board = load_board("nano33ble")
     (flash,), (ram,) = board.flash, board.ram
     memories = {
         "flash": (replace(flash, size=0x4_0000, reserved=0),),
         "ram": (replace(ram, size=0x4000),),
     }
-    nrf51 = replace(board, core="cortex-m0", fpu="none", **memories)
-    text = said("microbit", image(nrf51, tmp_path), "uart.log", "-serial", "file:uart.log")
+    return replace(board, core="cortex-m0plus", fpu="none", qemu=NO_QEMU, **memories)
+
+
+@needs_qemu
+def test_nano33ble_prints_on_its_uart(tmp_path: Path) -> None:
+    text = said("microbit", image(nrf51(), tmp_path), "uart.log", "-serial", "file:uart.log")
     assert re.search(SAID.format(hz=64_000_000, wrong=0), text), text
+
+
+@needs_qemu
+def test_kernels_compute_the_same_without_thumb_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real model on ARMv6-M, which has neither DSP instructions nor unaligned accesses."""
+    monkeypatch.setattr(compiler, "load_board", lambda name: nrf51())
+    model = models.save(models.small_cnn(), tmp_path / "net.onnx")
+    compilation = compiler.compile_model(model, CompileOptions(board="nrf51"))
+    write_image(compilation, tmp_path / "image", lambda text: None)
+    elf = tmp_path / "image" / "net.elf"
+    text = said("microbit", elf, "uart.log", "-serial", "file:uart.log")
+    assert "differences 0 bytes" in text, text
