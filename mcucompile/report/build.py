@@ -15,6 +15,7 @@ from mcucompile.board import Board, Memory
 from mcucompile.cost.steps import estimated_cycles
 from mcucompile.cycles import cycle_model
 from mcucompile.emit.views import weight_bytes
+from mcucompile.emulate.build import model_cflags
 from mcucompile.emulate.code_size import FunctionSize
 from mcucompile.emulate.work import Work
 from mcucompile.ir import Graph, Op, Port
@@ -113,6 +114,7 @@ def build_report(
             "title": board.title,
             "core": board.core,
             "clock_hz": board.clock_hz,
+            "cflags": " ".join(model_cflags(board)),
         },
         "fits": _both(sram["fits"], flash["fits"]),
         "sram": sram,

@@ -74,6 +74,7 @@ def _folded(line: str, width: int) -> list[str]:
         subsequent_indent=HANGING,
         drop_whitespace=True,
         replace_whitespace=False,
+        break_on_hyphens=False,
     ) or [line]
 
 
@@ -106,6 +107,7 @@ def _summary(report: Report) -> list[str]:
         f"           sha256 {model['sha256']}",
         *_repeated(model),
         f"board      {board['name']}: {board['title']}, {core}",
+        f"flags      {board['cflags']}",
         f"fits       {verdict[report['fits']]}",
         *_port_lines("input", report["inputs"]),
         *_port_lines("output", report["outputs"]),
