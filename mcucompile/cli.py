@@ -89,6 +89,14 @@ COMPILE_OPTIONS = (
         help="Of weights: each to its nearest integer, or so that layers err least on the samples.",
     ),
     click.option(
+        "--quantize",
+        type=click.Choice(["int8", "binary"]),
+        default="int8",
+        help="binary: all layers but the first and last, unless that costs too much [int8]. Layers "
+        "trained as binary are so either way.",
+    ),
+    click.option("--force", is_flag=True, help="Binary layers whatever they cost."),
+    click.option(
         "-O",
         "optimize",
         type=click.Choice(["time", "balanced", "ram"]),
@@ -174,6 +182,8 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         prune_channels=not args["no_prune_channels"],
         schedule=args["schedule"],
         stream_input=args["stream_input"],
+        quantize=args["quantize"],
+        force=args["force"],
     )
 
 

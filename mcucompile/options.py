@@ -38,7 +38,8 @@ class CompileOptions:
     schedule: how steps are run; see PlanOptions. stream_input: the firmware hands the rows of the
     input over one by one. winograd: use Winograd convolutions wherever possible, never, or (None)
     where they pay.
-    prune_channels: remove channels that no output depends on.
+    prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
+    binary that were not trained for it; force: at any loss.
     """
 
     board: str
@@ -59,3 +60,5 @@ class CompileOptions:
     stream_input: bool = False
     winograd: bool | None = None
     prune_channels: bool = True
+    quantize: Literal["int8", "binary"] = "int8"
+    force: bool = False

@@ -9,12 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.errors import InternalError
 from mcucompile.ir import Array, QParams, QuantRule, Value
-from mcucompile.ir.channels import ChannelRules
 from mcucompile.ir.storage import BIT, UNIT, stored_bytes, words_of
-from mcucompile.ops import gemm
 from mcucompile.ops.binarize import bipolar
-from mcucompile.ops.conv import Conv2d
+from mcucompile.ops.conv import Convolution
 from mcucompile.plan.program import Const, KernelCall, Operand, Target
 
 HEADER = "mcuc/binary_conv.h"
@@ -25,8 +24,8 @@ WHY = "bit-sliced: 32 output channels at once, and of the activations the sign t
 
 
 @dataclass(frozen=True)
-class BinaryConv2d(Conv2d):
-    """Conv2d of bits with weights that are +s or -s in each output channel.
+class BinaryConv2d(Convolution):
+    """A convolution of bits with weights that are +s or -s in each output channel.
 
     pad: what surrounds the image, -1, 0 or +1.
     """
@@ -39,15 +38,12 @@ class BinaryConv2d(Conv2d):
         top, left, bottom, right = self.pads
         around = ((0, 0), (top, bottom), (left, right), (0, 0))
         padded = np.pad(x, around, constant_values=self.pad)
-        return Conv2d._windows(replace(self, pads=(0, 0, 0, 0)), padded, kh, kw)
-
-    def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
-        return ChannelRules(self, tuple(operands), tuple(results))
+        return Convolution._windows(replace(self, pads=(0, 0, 0, 0)), padded, kh, kw)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        layer = gemm.Layer.of(self, operands, results[0], self.clamp)
+        layer = self.layer(operands, results[0])
         signs, unit = _signs(layer.weights)
         middle = 2 * _ones(signs) * unit  # what X = 2V stands for, a sum of zero
         biases = [layer.bias - middle, layer.bias + middle]
@@ -169,7 +165,10 @@ def _aligned(size: int) -> int:
 
 def _signs(weights: Array) -> tuple[Array, Array]:
     """Which weights are positive, and the magnitude that those of each output channel have."""
-    unit = np.abs(weights.astype(np.int64)).reshape(len(weights), -1).max(axis=1)
+    size = np.abs(weights.astype(np.int64)).reshape(len(weights), -1)
+    unit = size.max(axis=1)
+    if not (size.min(axis=1) == unit).all():
+        raise InternalError("a binary layer has weights of more than two values")
     return weights > 0, unit
 
 

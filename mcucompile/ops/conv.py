@@ -24,7 +24,7 @@ from mcucompile.quant.constants import quantize_weights_and_bias
 
 
 @dataclass(frozen=True)
-class Conv2d(Op):
+class Convolution(Op):
     """clamp(correlation of x with w, plus b).
 
     Operands: x (N, H, W, C), weights (O, kh, kw, C / groups), bias (O,); result (N, OH, OW, O).
@@ -108,6 +108,24 @@ class Conv2d(Op):
         reach = (operands[1].shape[1] - 1) * self.dilations[0] + 1
         return RowWindow(reach, self.strides[0], self.pads[0]) if operand == 0 else None
 
+    def layer(self, operands: Sequence[Value], result: Value) -> gemm.Layer:
+        """Its integer arithmetic. Raises QuantizationError MC201 where sums may leave int32."""
+        return gemm.Layer.of(self, operands, result, self.clamp, self.groups)
+
+    def geometry(self, operands: Sequence[Value], result: Value) -> Geometry:
+        """Its numbers."""
+        _, in_h, in_w, cin = operands[0].shape
+        _, out_h, out_w, cout = result.shape
+        kh, kw = operands[1].shape[1:3]
+        (sh, sw), (dh, dw) = self.strides, self.dilations
+        top, left = self.pads[:2]
+        return Geometry(in_h, in_w, cin, out_h, out_w, cout, kh, kw, sh, sw, dh, dw, top, left)
+
+
+@dataclass(frozen=True)
+class Conv2d(Convolution):
+    """A convolution of int8 numbers."""
+
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         layer = self.layer(operands, results[0])
         _, height, width, _ = operands[0].shape
@@ -127,19 +145,6 @@ class Conv2d(Op):
         return lower_conv(
             self.layer(operands, results[0]), self.geometry(operands, results[0]), target
         )
-
-    def layer(self, operands: Sequence[Value], result: Value) -> gemm.Layer:
-        """Its integer arithmetic. Raises QuantizationError MC201 where sums may leave int32."""
-        return gemm.Layer.of(self, operands, result, self.clamp, self.groups)
-
-    def geometry(self, operands: Sequence[Value], result: Value) -> Geometry:
-        """Its numbers."""
-        _, in_h, in_w, cin = operands[0].shape
-        _, out_h, out_w, cout = result.shape
-        kh, kw = operands[1].shape[1:3]
-        (sh, sw), (dh, dw) = self.strides, self.dilations
-        top, left = self.pads[:2]
-        return Geometry(in_h, in_w, cin, out_h, out_w, cout, kh, kw, sh, sw, dh, dw, top, left)
 
 
 def _ohwi(shape: Shape) -> Shape:

@@ -40,10 +40,10 @@ def recognize_binary(graph: Graph) -> Graph:
     _settle_signs(graph)
     bits: dict[str, Value] = {}
     for op in graph.ops_of(Conv2d, Dense):
-        if not _has_two_values(graph, op) or not _fills_lanes(graph, op):
+        if not _fills_lanes(graph, op):
             continue
         x, pad = _unpadded(graph, op)
-        if not _is_bipolar(graph, x) or pad not in (-1, 0, 1):
+        if not _has_two_values(graph, op) or not _is_bipolar(graph, x) or pad not in (-1, 0, 1):
             continue
         if isinstance(op, Dense):
             op = _as_conv(graph, op)

@@ -9,6 +9,7 @@ import onnx
 
 from mcucompile.ir import Graph
 from mcucompile.options import CompileOptions
+from mcucompile.quant.binarize import binarize
 from mcucompile.quant.calibrate import calibrate, calibration_samples
 from mcucompile.quant.correct_bias import correct_bias
 from mcucompile.quant.equalize import equalize
@@ -32,16 +33,18 @@ class Quantized:
 
     original: the float graph with the same values. source: of the ranges of activations; the model
     itself has them all, or samples or random inputs gave those that it has not. samples: how many.
+    losses: what people must know of binary layers that the model was not trained for.
     """
 
     original: Graph
     graph: Graph
     source: Source
     samples: int = 0
+    losses: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return (SYNTHETIC_DATA,) if self.source == "random" else ()
+        return (*self.losses, SYNTHETIC_DATA) if self.source == "random" else self.losses
 
 
 def post_training_quantization(
@@ -49,9 +52,12 @@ def post_training_quantization(
 ) -> Quantized:
     """The float `graph`, made from `model`, in integers.
 
-    Raises what `calibration_samples`, `calibrate` and `quantize` raise. Random inputs give ranges,
-    so that something can be compiled; nothing else is learnt from them.
+    Raises what `binarize`, `calibration_samples`, `calibrate` and `quantize` raise. Random inputs
+    give ranges, so that something can be compiled; nothing else is learnt from them.
     """
+    losses: tuple[str, ...] = ()
+    if options.quantize == "binary":
+        graph, losses = binarize(graph, options)
     samples = calibration_samples(graph, options)
     real = samples is not None and not is_random(options.calibration)
     if samples is not None and real and options.equalize:
@@ -59,10 +65,10 @@ def post_training_quantization(
     ranges = calibrate(model, graph, samples, options)
     integer = legalize(quantize(graph, ranges))
     if samples is None:
-        return Quantized(graph, integer, "model")
+        return Quantized(graph, integer, "model", losses=losses)
     if real:
         integer = refine(graph, integer, samples, _refinements(options))
-    return Quantized(graph, integer, "samples" if real else "random", samples.count)
+    return Quantized(graph, integer, "samples" if real else "random", samples.count, losses)
 
 
 def _refinements(options: CompileOptions) -> list[Refinement]:

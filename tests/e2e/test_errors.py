@@ -76,6 +76,11 @@ CASES = {
         "validate {d}/cnn.onnx --board stm32f746 --data {d}/good.npz --labels y", 2
     ),
     "report_of_nothing": Case("report {d}/nowhere", 2),
+    "binary_without_data": Case(_compile("cnn.onnx", "--quantize binary"), 2),
+    "binary_nothing": Case(_compile("cnn.onnx", "--quantize binary --calib {d}/good.npz"), 3),
+    "binary_untrained": Case(
+        _compile("digits.onnx", "--quantize binary --calib {d}/digits.npz"), 3
+    ),
     "bad_option": Case(_compile("cnn.onnx", "--ram lots"), 2),
 }
 
@@ -103,6 +108,8 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(d / "dtype.npz", x=np.full((5, 1, 12, 12), "a"))
     np.savez(d / "nan.npz", x=np.full_like(good, np.nan))
     np.savez(d / "empty.npz", x=good[:0])
+    shutil.copy(zoo.ROOT / "examples/digits/digits.onnx", d)
+    shutil.copy(zoo.ROOT / "examples/digits/calib.npz", d / "digits.npz")
     _link(d / "gcc", "arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-nm")
     _link(d / "qemu", "qemu-system-arm")
     return d

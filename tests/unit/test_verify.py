@@ -216,7 +216,10 @@ def wide(name: str, dtype: str, number: int) -> Callable[[Graph], None]:
     [
         (put("y", qparams=None), "y is not quantized"),
         (put("y", dtype="float32"), "y is not quantized"),
-        (put("y", qparams=QParams((1.0, 2.0), 0, 1)), "activation y is not int8 with one scale"),
+        (
+            put("y", qparams=QParams((1.0, 2.0), 0, 1)),
+            "activation y is not int8 or bits",
+        ),
         (put("w", qparams=QParams((0.25,), 1)), "not symmetric per output channel"),
         (put("w", qparams=QParams((1.0, 1.0, 1.0), 0, 1)), "not symmetric per output channel"),
         (put("b", qparams=QParams((0.125, 1.01), 0, 0)), "is not input scale times weight scale"),
