@@ -128,6 +128,9 @@ COMPILE_OPTIONS = (
     click.option(
         "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."
     ),
+    click.option(
+        "--stateful", is_flag=True, help="Recurrent layers keep their states from run to run."
+    ),
     click.option("--keep-input", is_flag=True, help="The run leaves its inputs intact."),
     click.option(
         "--stream-input", is_flag=True, help="Take the input row by row; only needed rows are kept."
@@ -184,6 +187,7 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         stream_input=args["stream_input"],
         quantize=args["quantize"],
         force=args["force"],
+        stateful=args["stateful"],
     )
 
 

@@ -22,6 +22,7 @@ from mcucompile.frontend.onnx_model import load_model
 from mcucompile.ir import Graph
 from mcucompile.options import CompileOptions
 from mcucompile.passes import FLOAT_PASSES, run_passes
+from mcucompile.passes.keep_states import keep_states
 from mcucompile.passes.prune_channels import prune_channels
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.plan import Plan
@@ -66,6 +67,7 @@ def compile_model(
     progress("import")
     graph = absorb_qdq(import_model(model, name, options.dims))
     graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
+    graph = keep_states(graph) if options.stateful else graph
 
     progress("quantize")
     quantized = post_training_quantization(model, graph, options)

@@ -39,7 +39,8 @@ class CompileOptions:
     input over one by one. winograd: use Winograd convolutions wherever possible, never, or (None)
     where they pay.
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
-    binary that were not trained for it; force: at any loss.
+    binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
+    states from one run to the next.
     """
 
     board: str
@@ -62,3 +63,4 @@ class CompileOptions:
     prune_channels: bool = True
     quantize: Literal["int8", "binary"] = "int8"
     force: bool = False
+    stateful: bool = False

@@ -29,7 +29,8 @@ from mcucompile.layer_errors import (
     layer_errors,
     sqnr,
 )
-from mcucompile.quant.samples import Samples, from_model_int8, to_model_int8
+from mcucompile.quant.samples import Samples, from_model_int8, to_model_int8, to_real
+from mcucompile.reference.float_interpreter import run_float
 from mcucompile.reference.integer_interpreter import run_int, run_int_all
 from mcucompile.reference.onnx_session import OnnxSession
 
@@ -107,7 +108,7 @@ def validate(
             one = [a[diverging : diverging + 1] for a in inputs]
             step = _first_diverging_step(compilation, one, runner.dump(one))
     progress(f"onnxruntime: {samples.count} samples")
-    original = OnnxSession(compilation.model).run(samples.arrays)
+    original = _original(compilation, samples)
     reals = [
         from_model_int8(array, port, graph.value(name).q)
         for array, port, name in zip(outputs, graph.output_ports, graph.outputs, strict=True)
@@ -136,6 +137,17 @@ def validate(
         first_diverging_layer=None if bad is None else bad.name,
         advice=advice(errors, compilation.quantized, compilation.options),
     )
+
+
+def _original(compilation: Compilation, samples: Samples) -> list[Array]:
+    """Outputs of the original model. Of states that outlive a run onnxruntime knows nothing: with
+    them it is the float graph that says what the samples, one after the other, lead to."""
+    graph = compilation.quantized.original
+    if not graph.is_stateful:
+        return OnnxSession(compilation.model).run(samples.arrays)
+    inputs = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
+    reals = [to_real(array, port, graph.value(name).qparams) for array, port, name in inputs]
+    return run_float(graph, reals)
 
 
 def require_exact(result: Validation) -> None:

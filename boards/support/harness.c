@@ -54,10 +54,10 @@ static int8_t *input_place(int index) {
 #endif
 
 /* A poisoned arena with the next sample in it; 0 if there is none. Nothing that an earlier run left
- * behind can be of use. */
+ * behind can be of use, but for states that it keeps for the next: samples follow each other. */
 static int load_sample(void) {
     int8_t *arena = platform_arena();
-    for (int32_t i = 0; i < MODEL_ARENA_SIZE; i++) {
+    for (int32_t i = 0; i < MODEL_ARENA_SIZE - MODEL_STATE_SIZE; i++) {
         arena[i] = POISON;
     }
     for (int i = 0; i < MODEL_INPUTS; i++) {

@@ -56,6 +56,7 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
         "plan": plan,
         "pushed": plan.pushed,
         "align": ARENA_ALIGN,
+        "states": plan.states if plan.states.size else None,
         "headers": headers,
         "steps": steps,
         "segments": segment_views(plan),

@@ -97,6 +97,8 @@ def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -
         constant = _symbol(prefix, index, f"operand{slot}")
         sources.append(_rows(constant, operand) if place is None else _view(place))
     targets = [_view(place) for place in step.writes]
+    if step.state is not None:
+        targets.append(f"{{arena + {step.state.offset}, {step.state.size}, 1}}")
     return StepView(
         index=index,
         comment=tuple(ctext.comment(line) for line in _describe(graph, step)),
@@ -126,6 +128,7 @@ def _describe(graph: Graph, step: Step) -> list[str]:
     outs = ", ".join(_shape(v.shape) for v in graph.results(op))
     places = [f"reads {_where(p)}" for p in step.reads]
     places += [f"writes {_where(p)}" for p in step.writes]
+    places += [f"state {_bytes(step.state)}"] if step.state else []
     places += [f"scratch {_bytes(step.scratch)}"] if step.scratch else []
     return [
         f"{op.kind}: {_names(op)}",

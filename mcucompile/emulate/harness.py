@@ -50,6 +50,7 @@ def write_config(folder: Path, name: str, plan: Plan) -> None:
         pushed=plan.pushed is not None,
         outputs=len(plan.outputs),
         writes=writes,
+        state_size=plan.states.size,
     )
     (folder / "harness_config.h").write_text(text, encoding="utf-8")
 

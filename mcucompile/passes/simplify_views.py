@@ -7,6 +7,7 @@ from dataclasses import replace
 from mcucompile.ir import Graph, Op, Value
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.reshape import Reshape
+from mcucompile.ops.slice import Slice
 from mcucompile.ops.table import Table
 from mcucompile.ops.transpose import Transpose
 from mcucompile.passes.affine import affine_of
@@ -20,9 +21,12 @@ def simplify_views(graph: Graph) -> Graph:
     x -> Reshape(shape of x) -> y     =>    x
     x -> Reshape -> f -> y            =>    x -> f -> Reshape -> y, for f element by element, or
                                             channel by channel if the channels stay the same
+    x -> Reshape -> Slice -> y        =>    x -> Slice -> Reshape -> y, if only axes of length
+                                            1 move
 
     Converters write a channel of length 1 into another place by Reshape, and squeeze after pooling.
     A Reshape costs nothing at run time, but hides an operator from the one that could compute it.
+    Recurrent layers have time in the place of the batch, which is one of the axes of length 1.
     """
     graph = graph.copy()
     for op in graph.ops():
@@ -31,6 +35,8 @@ def simplify_views(graph: Graph) -> Graph:
             graph.set_op(op)
         if isinstance(op, Reshape):
             _merge(graph, op)
+        elif isinstance(op, Slice):
+            _sink_below_slice(graph, op)
         else:
             _sink(graph, op)
     return graph
@@ -64,6 +70,27 @@ def _sink(graph: Graph, op: Op) -> None:
     result = graph.set_value(replace(graph.result(op), shape=source.shape))
     name = graph.fresh_name(f"{result.name}_reshaped")
     graph.insert_after(result, Reshape(name, first.origin, shape=first.shape))
+
+
+def _sink_below_slice(graph: Graph, op: Slice) -> None:
+    """Let the Reshape before `op` pass it, if the axes that are longer than 1 stay."""
+    first = graph.producer(graph.operands(op)[0])
+    if not isinstance(first, Reshape):
+        return
+    source = graph.operands(first)[0]
+    axes = [i for i, d in enumerate(source.shape) if d > 1]
+    parts = [part for part, d in zip(op.parts, first.shape, strict=True) if d > 1]
+    if [source.shape[i] for i in axes] != [d for d in first.shape if d > 1]:
+        return
+    moved = dict(zip(axes, parts, strict=True))
+    op = replace(op, parts=tuple(moved.get(i) for i in range(len(source.shape))))
+    result = graph.result(op)
+    graph.set_op(op)
+    set_operand(graph, op, 0, source)
+    (shape,) = op.result_shapes([source])
+    changed = graph.set_value(replace(result, shape=shape))
+    name = graph.fresh_name(f"{result.name}_reshaped")
+    graph.insert_after(changed, Reshape(name, first.origin, shape=result.shape))
 
 
 def _per_channel(graph: Graph, value: Value) -> Value:

@@ -19,6 +19,7 @@ from mcucompile.plan.check_steps import check_region, check_steps, text, value_b
 from mcucompile.plan.plan import ARENA_ALIGN, CALLER, Place, Plan, Region, Step, needed
 
 NOTHING = -1  # tag of bytes that hold no value
+STATES = -(1 << 32)  # from here downwards: of states; below NOTHING: of sums in scratch
 
 
 def check_plan(plan: Plan) -> None:
@@ -28,10 +29,13 @@ def check_plan(plan: Plan) -> None:
     rows that are read or are outputs, once and in order; every place is aligned, inside the arena
     and of its operand's size; every row that a call reads, and every output at the end, is intact;
     a call writes over what it reads only as its kernel allows; scratch memory touches nothing that
-    the call reads or writes; inputs survive where that is promised.
+    the call reads or writes; inputs survive where that is promised; nothing touches the state of a
+    step but that step.
     """
     check_steps(plan)
     arena = _Arena(plan)
+    for k, step in enumerate(plan.steps):  # what the run before has left
+        arena.mark(step.state, _state_tag(k))
     for name, region in plan.inputs.items() if plan.pushed is None else ():
         arena.write(plan.program.root(name), region.offset, 0, region.size)
     for name, region in plan.inputs.items():
@@ -47,11 +51,22 @@ def check_plan(plan: Plan) -> None:
             raise InternalError(f"plan: step {k} computes rows {begin} to {end} after {done[k]}")
         done[k] = end
         _Call(arena, k, step, begin, end).check()
-    for name, region in plan.outputs.items():
-        arena.expect(plan.program.root(name), region.offset, 0, region.size, f"output '{name}'")
-    if plan.keeps_inputs:
-        for name, region in plan.inputs.items():
-            arena.expect(plan.program.root(name), region.offset, 0, region.size, f"input '{name}'")
+    _check_end(plan, arena)
+
+
+def _check_end(plan: Plan, arena: _Arena) -> None:
+    """After a run there are the outputs, the states, and the inputs where that is promised."""
+    found = [("output", item) for item in plan.outputs.items()]
+    found += [("input", item) for item in plan.inputs.items() if plan.keeps_inputs]
+    for kind, (name, region) in found:
+        arena.expect(plan.program.root(name), region.offset, 0, region.size, f"{kind} '{name}'")
+    for k, step in enumerate(plan.steps):
+        arena.find(step.state, _state_tag(k), f"the state of step {k}, after the run,")
+
+
+def _state_tag(k: int) -> int:
+    """Of the bytes of the state of step k."""
+    return STATES - k
 
 
 def _push(plan: Plan, arena: _Arena, y: int) -> None:
@@ -88,6 +103,16 @@ class _Arena:
         """Bytes [first, first + size) of value `name` are now at `offset`."""
         tag = self.starts[name] + first
         self.tags[offset : offset + size] = np.arange(tag, tag + size)
+
+    def mark(self, region: Region | None, tag: int) -> None:
+        """Bytes of `region`, if there is one, have this tag now."""
+        if region is not None:
+            self.tags[region.offset : region.end] = tag
+
+    def find(self, region: Region | None, tag: int, what: str) -> None:
+        """Raise unless all bytes of `region`, if there is one, have this tag."""
+        if region is not None and (self.tags[region.offset : region.end] != tag).any():
+            raise InternalError(f"plan: {what} is not intact")
 
     def expect(self, name: str, offset: int, first: int, size: int, where: str) -> None:
         """Raise unless bytes [first, first + size) of value `name` are at `offset`."""
@@ -140,6 +165,7 @@ class _Call:
     def check(self) -> None:
         """Walk through the moments of the call."""
         self._use_scratch()
+        self.arena.find(self.step.state, _state_tag(self.k), f"{self.where}: its state")
         for moment in self._moments():
             for slot, first, size in (*moment.before, *moment.reads):
                 self._read(slot, first, size)

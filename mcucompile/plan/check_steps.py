@@ -68,6 +68,7 @@ def _check_places(plan: Plan, step: Step, where: str) -> None:
     for operand, place in zip(step.call.writes, step.writes, strict=True):
         _check_place(plan, operand, place, f"{where} writes '{operand.value}'")
     _check_scratch(plan, step, where)
+    _check_state(plan, step, where)
 
 
 def _check_form(step: Step, call: KernelCall, where: str) -> None:
@@ -148,6 +149,15 @@ def _check_scratch(plan: Plan, step: Step, where: str) -> None:
     check_region(plan, step.scratch, where)
     if step.scratch.size < step.call.scratch:
         raise InternalError(f"{where}: scratch is smaller than {step.call.scratch} bytes")
+
+
+def _check_state(plan: Plan, step: Step, where: str) -> None:
+    if (step.state is None) != (step.call.state == 0):
+        raise InternalError(f"{where}: it has no state, or one that it does not ask for")
+    if step.state is not None:
+        check_region(plan, step.state, where)
+        if step.state.size < step.call.state:
+            raise InternalError(f"{where}: its state is smaller than {step.call.state} bytes")
 
 
 def value_bytes(program: Program, name: str) -> int:

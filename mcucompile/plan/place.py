@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan import offsets
 from mcucompile.plan.offsets import Block, Span
 from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Place, Plan, Pull, Region, Segment, Step
-from mcucompile.plan.program import KernelCall
+from mcucompile.plan.program import KernelCall, Program
 from mcucompile.plan.segments import Schedule
 from mcucompile.plan.simulate import asking_order, turn_call, turn_rows
 from mcucompile.plan.stores import INPUT, Network, Store, Task
@@ -102,6 +102,12 @@ def _joined(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(joined)
 
 
+def state_bytes(program: Program) -> int:
+    """Bytes that outlive a run. They are in use at all times, so that a place of their own beside
+    everything else is as good as any."""
+    return sum(aligned(call.state) for call in program.calls)
+
+
 def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool) -> Plan:
     """The plan that runs `schedule` in `layout`."""
     program = net.program
@@ -116,19 +122,38 @@ def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool)
     steps: list[Step] = []
     for trace in schedule.traces:
         steps += _Assembler(net, trace, layout).steps()
+    kept = state_bytes(program)
+    steps = _with_states(steps, layout.size, kept)
     pushed = _pushed_place(net, schedule.traces[0], layout) if net.pushed is not None else None
     return Plan(
         program=program,
         steps=tuple(steps),
         segments=tuple(_segment(net, t) for t in schedule.traces),
-        buffers=_buffers(net, schedule, layout),
-        arena_size=layout.size,
-        lower_bound=layout.bound,
+        buffers=(*_buffers(net, schedule, layout), *_state_buffers(steps)),
+        arena_size=layout.size + kept,
+        lower_bound=layout.bound + kept,
         inputs={name: named(name) for name in program.inputs},
         outputs={name: named(name) for name in program.outputs},
         keeps_inputs=keep_input,
         pushed=pushed,
     )
+
+
+def _with_states(steps: Sequence[Step], offset: int, kept: int) -> list[Step]:
+    """`steps` with their states, one after the other from `offset` on, `kept` bytes in all."""
+    found = []
+    for step in steps:
+        size = step.call.state
+        state = Region(offset, offset + size) if size else None
+        found.append(replace(step, state=state, live=step.live + kept))
+        offset += aligned(size)
+    return found
+
+
+def _state_buffers(steps: Sequence[Step]) -> Iterator[Buffer]:
+    for k, step in enumerate(steps):
+        if step.state is not None:
+            yield Buffer(f"state of step {k}", step.state, 0, len(steps) - 1, (), "state")
 
 
 def _pushed_place(net: Network, trace: Trace, layout: Layout) -> Place:

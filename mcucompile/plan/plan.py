@@ -57,8 +57,8 @@ class Buffer:
     """A piece of the arena that belongs to a stored value and its views, or to a scratch.
 
     first, last: the steps during which it is alive, both inclusive. A model input is alive from
-    step 0 on, a model output until the last step. Buffers that are alive at the same step may
-    overlap: rows that have been consumed make room for others.
+    step 0 on, a model output until the last step, a state at all times. Buffers
+    that are alive at the same step may overlap: rows that have been consumed make room for others.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Buffer:
     first: int
     last: int
     values: tuple[str, ...]
-    kind: Literal["activation", "ring", "scratch"]
+    kind: Literal["activation", "ring", "scratch", "state"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Step:
 
     call: the program's, or one of its variants that computes a few rows at a time. reads: None
     where the operand is a constant in flash. rows: computed in one call. live: bytes of the arena
-    in use at its worst moment.
+    in use at its worst moment. state: what it keeps from one run to the next.
     """
 
     call: KernelCall
@@ -84,6 +84,7 @@ class Step:
     scratch: Region | None
     rows: int
     live: int
+    state: Region | None = None
 
     @property
     def total_rows(self) -> int:
@@ -175,6 +176,12 @@ class Plan:
     pushed: Place | None = None
     choices: tuple[Choice, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def states(self) -> Region:
+        """The states of all steps: the end of the arena, where nothing else ever is."""
+        begin = min((s.state.offset for s in self.steps if s.state), default=self.arena_size)
+        return Region(begin, self.arena_size)
 
     def events(self) -> Iterator[tuple[int, int, int]]:
         """What a run does: (step, first row, end of rows) for each kernel call, in order.

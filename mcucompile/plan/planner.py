@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcucompile.plan.explain import alternatives, choices
-from mcucompile.plan.place import Layout, assemble, lay_out
+from mcucompile.plan.place import Layout, assemble, lay_out, state_bytes
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import Optimize, Program
 from mcucompile.plan.segments import Schedule, Segmenter
@@ -47,6 +47,8 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
     output is a constant, UsageError MC033 if the input cannot arrive in rows.
     """
     net = build_network(program, options.keep_input, options.stream_input)
+    if options.ram is not None:
+        options = replace(options, ram=max(0, options.ram - state_bytes(program)))
     segmenter = Segmenter(net, streams=options.schedule != "whole")
     best: tuple[tuple[float, ...], Schedule, Layout] | None = None
     for schedule in _schedules(segmenter, options):
@@ -62,9 +64,10 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
 
 
 def least_peak(program: Program, options: PlanOptions) -> int:
-    """Bytes that the schedule of `program` with the smallest peak needs. Raises as make_plan."""
+    """Bytes that the schedule of `program` with the smallest peak needs, states included. Raises as
+    make_plan."""
     net = build_network(program, options.keep_input, options.stream_input)
-    return Segmenter(net).least_memory().peak
+    return Segmenter(net).least_memory().peak + state_bytes(program)
 
 
 def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[float, ...]:

@@ -88,7 +88,7 @@ def observe(
     tensors = {v.name: v.onnx_name for v in values if v.onnx_name in known}
     seen = {tensor: OBSERVERS[method]() for tensor in tensors.values()}
     session = OnnxSession(model, list(seen))
-    for arrays in session.samples(samples.arrays):
+    for arrays in session.samples(samples.arrays) if seen else ():
         for tensor, array in zip(session.output_names, arrays, strict=True):
             if tensor in seen:
                 _update(seen[tensor], tensor, array)

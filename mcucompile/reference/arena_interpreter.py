@@ -30,6 +30,8 @@ def run_plan(plan: Plan, graph: Graph, inputs: Sequence[Array], seed: int = 0) -
     the first call that reads something else than the reference has.
     """
     arena = _Arena(plan, graph, inputs, seed)
+    for k, step in enumerate(plan.steps):  # what the run before has left
+        arena.keep_state(k, step)
     for name, region in plan.inputs.items() if plan.pushed is None else ():
         arena.bytes[:, region.offset : region.end] = arena.expected(name)
     for k, begin, end in plan.events():
@@ -40,6 +42,8 @@ def run_plan(plan: Plan, graph: Graph, inputs: Sequence[Array], seed: int = 0) -
             arena.store(plan.program.inputs[0], plan.pushed, range(begin, end))
         else:
             arena.call(k, plan.steps[k], begin, end)
+    for k, step in enumerate(plan.steps):
+        arena.keep_state(k, step)
     found = []
     for name in plan.program.outputs:
         region, value = plan.outputs[name], graph.value(name)
@@ -76,14 +80,26 @@ class _Arena:
         self.rng = np.random.default_rng(seed)
         self.bytes = self._noise(plan.arena_size)
         self.sums: dict[int, Array] = {}  # of steps that fold, as they left them
+        self.states: dict[int, Array] = {}  # of steps that keep one, as they left it
 
     def expected(self, name: str) -> Array:
         """The reference's bytes of value `name`, one row per sample."""
         stored = to_stored(self.plan.program.values[name], self.values[name])
         return np.broadcast_to(stored, (self.batch, stored.shape[1]))
 
+    def keep_state(self, k: int, step: Step) -> None:
+        """The state of step k must be what the step has left there, and becomes something else."""
+        if step.state is None:
+            return
+        place = slice(step.state.offset, step.state.end)
+        if k in self.states and not np.array_equal(self.bytes[:, place], self.states[k]):
+            raise InternalError(f"plan: step {k} ({step.call.op}): its state is not there")
+        self.states[k] = self._noise(step.state.size)
+        self.bytes[:, place] = self.states[k]
+
     def call(self, k: int, step: Step, begin: int, end: int) -> None:
         """Compute rows [begin, end) of `step`, number k."""
+        self.keep_state(k, step)
         call, scratch = step.call, step.scratch
         where = f"step {k} ({call.op})"
         if step.call.folds and begin > 0 and scratch is not None:

@@ -140,6 +140,7 @@ def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
     return {
         "arena_bytes": plan.arena_size,
         "scratch_bytes": max((step.call.scratch for step in plan.steps), default=0),
+        "state_bytes": plan.states.size,
         "stack_bytes": measured.stack_bytes,
         "static_bytes": measured.static_bytes,
         "total_bytes": total,
@@ -290,8 +291,9 @@ def _uses(step: Step) -> list[Report]:
     writes = [
         _use(o.value, "write", p.region) for o, p in zip(call.writes, step.writes, strict=True)
     ]
-    scratch = [] if step.scratch is None else [_use("scratch", "scratch", step.scratch)]
-    return reads + writes + scratch
+    others = {"scratch": step.scratch, "state": step.state}
+    inner = [_use(name, name, region) for name, region in others.items() if region is not None]
+    return reads + writes + inner
 
 
 def _use(name: str, role: str, region: Region) -> Report:

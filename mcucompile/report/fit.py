@@ -34,6 +34,8 @@ def origin(report: Report, buffer: Report) -> str:
         step = report["steps"][buffer["first"]]
         return f"scratch memory of {step['op']} '{label(step)}'"
     for step in report["steps"]:
+        if buffer["name"] == f"state of step {step['index']}":
+            return f"state of {step['op']} '{label(step)}'"
         if any(b["role"] == "write" and b["name"] == buffer["name"] for b in step["buffers"]):
             return f"result of {step['op']} '{label(step)}'"
     return f"model input '{buffer['name']}'"

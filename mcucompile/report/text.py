@@ -155,11 +155,13 @@ def _port_lines(kind: str, ports: Sequence[Report]) -> list[str]:
 def _sram(report: Report) -> list[str]:
     sram = report["sram"]
     arena, bound = sram["arena_bytes"], sram["lower_bound_bytes"]
+    kept = sram["state_bytes"]
     gap = "no placement is smaller" if arena == bound else f"{arena - bound:,} above the bound"
     return [
         f"SRAM       {_of(sram['total_bytes'], sram['available_bytes'])}",
         f"  arena    {_bytes(arena)}  lower bound {bound:,}: {gap}",
         f"  scratch  {_bytes(sram['scratch_bytes'])}  of the arena, in the step that needs most",
+        *([f"  states   {_bytes(kept)}  of the arena, kept from run to run"] if kept else []),
         f"  stack    {_bytes(sram['stack_bytes'])}",
         f"  statics  {_bytes(sram['static_bytes'])}",
         *_region_lines(sram["regions"]),
@@ -236,7 +238,7 @@ def _memory_map(report: Report, width: int) -> list[str]:
 
 def _map_row(report: Report, step: Report, size: int, columns: int) -> str:
     layers = [("-", b) for b in live_buffers(report, step["index"])]
-    roles = {"scratch": "s", "read": "r", "write": "w"}
+    roles = {"scratch": "s", "read": "r", "write": "w", "state": "x"}
     layers += [(roles[b["role"]], b) for b in step["buffers"]]
     read = [b for b in step["buffers"] if b["role"] == "read"]
     layers += [

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support import models, zoo
+from tests.support.recurrent import recurrent_model
 
 GOLDEN = zoo.ROOT / "tests" / "golden" / "errors"
 # Numbers that change with the kernels.
@@ -81,6 +82,9 @@ CASES = {
     "binary_untrained": Case(
         _compile("digits.onnx", "--quantize binary --calib {d}/digits.npz"), 3
     ),
+    "no_state": Case(_compile("cnn.onnx", "--stateful"), 2),
+    "state_backwards": Case(_compile("backwards.onnx", "--stateful"), 3),
+    "recurrent": Case(_compile("recurrent.onnx"), 3),
     "bad_option": Case(_compile("cnn.onnx", "--ram lots"), 2),
 }
 
@@ -95,6 +99,9 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     symbolic = models.small_cnn()
     symbolic.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     models.save(symbolic, d / "symbolic.onnx")
+    backwards = recurrent_model("GRU", direction="bidirectional")
+    models.save(backwards, d / "backwards.onnx")
+    models.save(recurrent_model("RNN", activations=["Affine"]), d / "recurrent.onnx")
     (d / "text.onnx").write_text("this is no model\n" * 20)
     (d / "empty.onnx").write_bytes(b"")
     (d / "truncated.onnx").write_bytes(cnn.read_bytes()[:-200])

@@ -28,11 +28,17 @@ from mcucompile.reference.integer_interpreter import run_int
 from mcucompile.reference.onnx_session import OnnxSession
 from tests.support.ckit import check_graphs
 from tests.support.models import model_of
-from tests.support.recurrent import GATES, constants, recurrent_graph, recurrent_model
-
-NAME = ("op", ("node",))
-SIGMOID, TANH = Activation("sigmoid"), Activation("tanh")
-X, H, C = QParams((0.02,), 5), QParams((1 / 128,), 0), QParams((0.02,), -3)
+from tests.support.recurrent import (
+    GATES,
+    TANH,
+    H,
+    X,
+    constants,
+    one_layer,
+    recurrent_graph,
+    recurrent_layer,
+    recurrent_model,
+)
 
 # -- import ---------------------------------------------------------------------------------
 
@@ -199,6 +205,49 @@ def test_the_last_step_as_pytorch_writes_it() -> None:
         assert any(isinstance(op, Slice) for op in graph.ops()) == sequence
 
 
+def _two_directions_twice(kind: str) -> onnx.ModelProto:
+    """Two bidirectional layers and a classifier of the last step, as PyTorch writes them."""
+    sizes = {"a": 5, "b": 12}
+    weights = {
+        f"{layer}{name}": array
+        for i, (layer, width) in enumerate(sizes.items())
+        for name, array in constants(kind, 6, width, 2, seed=i).items()
+    }
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2])]
+    for layer, source in (("a", "t"), ("b", "ar")):
+        names = [source, f"{layer}W", f"{layer}R", f"{layer}B"]
+        fields = {"direction": "bidirectional", "hidden_size": 6}
+        nodes += [
+            helper.make_node(kind, names, [f"{layer}y"], layer, **fields),
+            helper.make_node("Transpose", [f"{layer}y"], [f"{layer}t"], perm=[0, 2, 1, 3]),
+            helper.make_node("Reshape", [f"{layer}t", "shape"], [f"{layer}r"]),
+        ]
+    nodes += [
+        helper.make_node("Transpose", ["br"], ["first"], perm=[1, 0, 2]),
+        helper.make_node("Gather", ["first", "last"], ["h"], axis=1),
+        helper.make_node("Gemm", ["h", "w"], ["y"], "dense"),
+    ]
+    weights |= {"shape": np.array([0, 0, -1]), "last": np.array(-1)}
+    weights["w"] = np.random.default_rng(9).normal(size=(12, 3))
+    return model_of(nodes, {"x": (1, 7, 5)}, {"y": (1, 3)}, weights)
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_a_stack_as_pytorch_exports_it(kind: str) -> None:
+    model = _two_directions_twice(kind)
+    graph = run_passes(absorb_qdq(import_model(model)))
+    assert {op.kind for op in graph.ops()} <= {
+        kind.capitalize(),
+        "Concat",
+        "Slice",
+        "Dense",
+        "Reshape",
+    }
+    x = np.random.default_rng(1).normal(size=(3, 7, 5)).astype(np.float32)
+    (want,) = OnnxSession(model).run([x])
+    np.testing.assert_allclose(run_float(graph, [x])[0], want, atol=2e-5)
+
+
 # -- integers -------------------------------------------------------------------------------
 
 
@@ -219,19 +268,14 @@ def test_a_curve_has_room_for_what_calibration_has_seen() -> None:
     np.testing.assert_array_equal(f.apply(v), [0, 0, 3, 32766, 32766])
 
 
-def _fields(op: type[Recurrent], **more: Any) -> Any:
-    activations = {Lstm: (SIGMOID, TANH, TANH), Gru: (SIGMOID, TANH), Rnn: (TANH,)}[op]
-    return op(*NAME, hidden=12, activations=activations, **more)
-
-
 @pytest.mark.parametrize(
     "op",
     [
-        _fields(Lstm, peaks=(4.0, 2.0)),
-        replace(_fields(Lstm, peaks=(4.0, 2.0)), peepholes=True),
-        _fields(Gru, peaks=(4.0, 1.0)),
-        replace(_fields(Gru, peaks=(4.0, 1.0)), reset_sums=True),
-        _fields(Rnn, peaks=(4.0, 1.0)),
+        recurrent_layer(Lstm, peaks=(4.0, 2.0)),
+        replace(recurrent_layer(Lstm, peaks=(4.0, 2.0)), peepholes=True),
+        recurrent_layer(Gru, peaks=(4.0, 1.0)),
+        replace(recurrent_layer(Gru, peaks=(4.0, 1.0)), reset_sums=True),
+        recurrent_layer(Rnn, peaks=(4.0, 1.0)),
     ],
     ids=lambda op: f"{op.kind} {op.added}",
 )
@@ -252,7 +296,7 @@ def test_close_to_real_numbers(op: Recurrent) -> None:
 
 def test_a_slow_gru_does_not_stop_between_two_steps_of_int8() -> None:
     """Its state moves by less than half a step of int8 at a time."""
-    op = _fields(Gru, peaks=(4.0, 1.0))
+    op = recurrent_layer(Gru, peaks=(4.0, 1.0))
     rows = 3 * op.hidden
     added = np.zeros(rows)
     added[: op.hidden] = 6.0  # z is 0.9975
@@ -264,7 +308,7 @@ def test_a_slow_gru_does_not_stop_between_two_steps_of_int8() -> None:
 
 
 def test_gates_beyond_32_bits_are_refused() -> None:
-    op = _fields(Rnn)
+    op = recurrent_layer(Rnn)
     arrays = [np.full(s, 1e6) for s in ((12, 9), (12, 12))]
     graph = recurrent_graph(op, 2, QParams((100.0,)), [H], [*arrays, np.zeros(12)])
     with pytest.raises(QuantizationError, match="32 bits"):
@@ -276,15 +320,6 @@ def test_gates_beyond_32_bits_are_refused() -> None:
 # -- C --------------------------------------------------------------------------------------
 
 
-def _case(op: Recurrent, time: int, width: int, seed: int, scale: float = 0.4) -> Graph:
-    rng = np.random.default_rng(seed)
-    rows = op.gates * op.hidden
-    arrays = [rng.normal(0, scale, s) for s in ((rows, width), (rows, op.hidden), (op.added,))]
-    with_cell = isinstance(op, Lstm) and op.with_cell
-    states = [C, X][: op.states] if op.initial else []
-    return recurrent_graph(op, time, X, [H, C][: 1 + with_cell], arrays, states)
-
-
 def recurrent_cases() -> list[Graph]:
     """Every flag, and sizes that are odd, one, and multiples of four."""
     cases, seed = [], 0
@@ -293,7 +328,7 @@ def recurrent_cases() -> list[Graph]:
     for kind, (more, (time, hidden, width)) in product(
         (Lstm, Gru, Rnn), zip(flags, sizes, strict=True)
     ):
-        op = replace(_fields(kind, **more), hidden=hidden)
+        op = replace(recurrent_layer(kind, **more), hidden=hidden)
         variants: list[Recurrent] = [op]
         if isinstance(op, Lstm):
             variants.append(replace(op, peepholes=True, with_cell=True))
@@ -301,7 +336,7 @@ def recurrent_cases() -> list[Graph]:
             variants.append(replace(op, reset_sums=True))
         for variant in variants:
             seed += 1
-            cases.append(_case(variant, time, width, seed, scale=0.1 if seed % 3 else 2.0))
+            cases.append(one_layer(variant, time, width, seed, scale=0.1 if seed % 3 else 2.0))
     return cases
 
 

@@ -11,11 +11,17 @@ import onnx
 from onnx import helper
 
 from mcucompile.ir import Array, Graph, Port, QParams, Value
-from mcucompile.ops.recurrent import Recurrent
+from mcucompile.ops.gru import Gru
+from mcucompile.ops.lstm import Lstm
+from mcucompile.ops.recurrent import Activation, Recurrent
+from mcucompile.ops.rnn import Rnn
 from tests.support.models import model_of
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 RESULTS = ("Y", "Y_h", "Y_c")
+NAME = ("op", ("node",))
+SIGMOID, TANH = Activation("sigmoid"), Activation("tanh")
+X, H, C = QParams((0.02,), 5), QParams((1 / 128,), 0), QParams((0.02,), -3)
 _BATCH_FIRST = {"Y": [2, 0, 1, 3], "Y_h": [1, 0, 2], "Y_c": [1, 0, 2]}
 
 
@@ -66,7 +72,9 @@ def recurrent_model(
     for name in filter(None, outputs):
         perm = _BATCH_FIRST[name]
         nodes.append(helper.make_node("Transpose", [name], [f"{name}_first"], perm=perm))
-    shapes: dict[str, Any] = {f"{name}_first": None for name in outputs if name}
+    state = (1, directions, hidden)
+    first = {"Y": (1, time, directions, hidden), "Y_h": state, "Y_c": state}
+    shapes = {f"{name}_first": first[name] for name in outputs if name}
     return model_of(nodes, {"x": (1, time, width), **(inputs or {})}, shapes, given)
 
 
@@ -103,3 +111,19 @@ def recurrent_graph(
     graph.input_ports = tuple(Port(n, graph.value(n).shape, "int8") for n in graph.inputs)
     graph.output_ports = tuple(Port(n, graph.value(n).shape, "int8") for n in graph.outputs)
     return graph
+
+
+def recurrent_layer(op: type[Recurrent], **more: Any) -> Any:
+    """An operator of class `op` with 12 numbers of state."""
+    activations = {Lstm: (SIGMOID, TANH, TANH), Gru: (SIGMOID, TANH), Rnn: (TANH,)}[op]
+    return op(*NAME, hidden=12, activations=activations, **more)
+
+
+def one_layer(op: Recurrent, time: int, width: int, seed: int, scale: float = 0.4) -> Graph:
+    """A quantized graph of `op` with random weights of standard deviation `scale`."""
+    rng = np.random.default_rng(seed)
+    rows = op.gates * op.hidden
+    arrays = [rng.normal(0, scale, s) for s in ((rows, width), (rows, op.hidden), (op.added,))]
+    with_cell = isinstance(op, Lstm) and op.with_cell
+    states = [C, X][: op.states] if op.initial else []
+    return recurrent_graph(op, time, X, [H, C][: 1 + with_cell], arrays, states)
