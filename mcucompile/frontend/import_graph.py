@@ -39,6 +39,7 @@ from mcucompile.ops.transpose import Transpose
 from mcucompile.passes.fold_constants import fold as fold_move
 
 INPUT_TYPES = ("float32", "int8", "uint8")
+MOST_AXES = 6  # of inputs and outputs: MCUC_MAX_RANK in mcuc/model.h
 OUTPUT_TYPES = (*INPUT_TYPES, "bool", "int32", "int64")  # of comparisons, ArgMax and Cast
 
 NO_KERNEL = (
@@ -123,6 +124,7 @@ class _Import:
             why = f"its shape {list(shape)} does not begin with a batch dimension of 1"
             fix = "export with a leading batch dimension that is 1 or symbolic"
             self.errors.append(_refusal("MC105", where, why, fix))
+        self._check_rank(shape, where)
         value = self.graph.add_value(Value(info.name, shape, onnx_name=info.name))
         self.values[info.name] = value
         self.graph.inputs += (value.name,)
@@ -132,6 +134,7 @@ class _Import:
         self._check_type(info, where, OUTPUT_TYPES)
         value = self._value(info.name)
         assert value is not None
+        self._check_rank(value.shape, where)
         name = self.graph.fresh_name(f"{info.name}.copy")
         if value.is_constant:
             computed = [v for o in self.proto.output if (v := self.values.get(o.name))]
@@ -152,6 +155,11 @@ class _Import:
         if _dtype(info) not in types:
             fix = f"use one of {', '.join(types)}"
             self.errors.append(_refusal("MC105", where, f"its type is {_dtype(info)}", fix))
+
+    def _check_rank(self, shape: Sequence[int], where: str) -> None:
+        if len(shape) > MOST_AXES:
+            why, fix = f"it has {len(shape)} axes; {MOST_AXES} are possible", "join some of them"
+            self.errors.append(_refusal("MC105", where, why, fix))
 
     def check_stored(self) -> None:
         """Refuse operators that compute with stored integers."""

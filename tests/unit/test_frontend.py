@@ -203,6 +203,17 @@ def constant_output_model(*outputs: str) -> onnx.ModelProto:
     return model_of([node("Add", ["x", "x"], ["y"])], {"x": (1, 4)}, shapes, constant)
 
 
+@pytest.mark.parametrize("where", ["input 'x'", "output 'y'"])
+def test_ports_of_many_axes_are_refused(where: str) -> None:
+    long, short = (1, 2, 1, 2, 1, 2, 3), (1, 24)
+    x, y = (long, short) if where.startswith("input") else (short, long)
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    model = model_of([node], {"x": x}, {"y": y}, {"shape": np.array(y)})
+    with pytest.raises(UnsupportedModelError, match="it has 7 axes; 6 are possible") as caught:
+        import_model(model)
+    assert (caught.value.id, caught.value.where) == ("MC105", where)
+
+
 def test_constant_output() -> None:
     graph = import_model(constant_output_model("c", "y"))
     c, y = run_float(graph, [np.ones((2, 4))])

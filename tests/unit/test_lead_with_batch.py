@@ -53,6 +53,7 @@ def folded(*nodes: onnx.NodeProto, output: tuple[int, ...]) -> onnx.ModelProto:
         "one": np.array([1]),
         "two": np.array([2]),
     }
+    constants["line"] = np.array([24])
     constants |= {"zero": np.array([0]), "twice": np.array([2, 1])}
     first = node("Reshape", ["x", "fold"], ["r"], "r")
     return model_of([first, *nodes], {"x": (1, 4, 6)}, {"y": output}, constants)
@@ -69,6 +70,9 @@ MODELS = {
     "table": folded(node("Exp", ["r"], ["y"]), output=(4, 6)),
     "constant matrix": folded(
         node("Reshape", ["r", "heads"], ["h"]), node("MatMul", ["h", "m"], ["y"]), output=(4, 2, 5)
+    ),
+    "scalar": folded(
+        node("Reshape", ["r", "line"], ["l"]), node("MatMul", ["l", "l"], ["y"]), output=()
     ),
     "square": folded(
         node("Transpose", ["r"], ["t"]), node("MatMul", ["r", "t"], ["y"]), output=(4, 4)
