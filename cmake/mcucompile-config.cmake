@@ -19,6 +19,11 @@
 # start-up code, memory map and a console, so that it runs in QEMU as an ordinary program: by
 # `qemu-system-arm`, by ctest, and by custom commands that name the target.
 #
+#     mcucompile_board_program(demo BOARD stm32f746 [STACK 4096])
+#
+# completes it for the board itself: with its memory map, its clocks and caches, and its UART as the
+# console. Beside demo.elf there are demo.hex and demo.bin, to be flashed as docs/boards.md says.
+#
 # MCUCOMPILE_COMMAND is how mcucompile is started: by default the one that this file belongs to,
 # else the program on PATH, else a Python 3 that has it.
 
@@ -145,7 +150,8 @@ function(mcucompile_qemu_program target)
       "${CMAKE_CURRENT_FUNCTION_LIST_DIR}")
   endif()
   target_sources(${target} PRIVATE
-    ${_MCUCOMPILE_SUPPORT}/startup.c ${_MCUCOMPILE_SUPPORT}/semihosting_stdio.c)
+    ${_MCUCOMPILE_SUPPORT}/startup.c ${_MCUCOMPILE_SUPPORT}/newlib_stubs.c
+    ${_MCUCOMPILE_SUPPORT}/semihosting_stdio.c)
   target_link_options(${target} PRIVATE
     -nostartfiles --specs=nano.specs -Wl,--wrap=main -T ${_MCUCOMPILE_SUPPORT}/mps2.ld)
   set(qemu qemu-system-arm -M ${machine} -nographic -monitor none -serial none
@@ -154,6 +160,33 @@ function(mcucompile_qemu_program target)
     SUFFIX .elf
     LINK_DEPENDS ${_MCUCOMPILE_SUPPORT}/mps2.ld
     CROSSCOMPILING_EMULATOR "${qemu}")
+endfunction()
+
+function(mcucompile_board_program target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "BOARD;STACK" "")
+  if(NOT EXISTS ${_MCUCOMPILE_SUPPORT}/${arg_BOARD}.c)
+    message(FATAL_ERROR "mcucompile_board_program(${target} BOARD board [STACK bytes]): there is no "
+      "${_MCUCOMPILE_SUPPORT}/${arg_BOARD}.c")
+  endif()
+  if(NOT arg_STACK)
+    set(arg_STACK 4096)
+  endif()
+  _mcucompile_find_command()
+  set(script ${CMAKE_CURRENT_BINARY_DIR}/${target}.ld)
+  execute_process(
+    COMMAND ${MCUCOMPILE_COMMAND} linker-script --board ${arg_BOARD} --stack ${arg_STACK}
+    OUTPUT_FILE ${script} COMMAND_ERROR_IS_FATAL ANY)
+  target_sources(${target} PRIVATE
+    ${_MCUCOMPILE_SUPPORT}/startup.c ${_MCUCOMPILE_SUPPORT}/newlib_stubs.c
+    ${_MCUCOMPILE_SUPPORT}/uart_stdio.c ${_MCUCOMPILE_SUPPORT}/${arg_BOARD}.c)
+  target_link_options(${target} PRIVATE
+    -nostartfiles --specs=nano.specs -Wl,--wrap=main -T ${script})
+  set_target_properties(${target} PROPERTIES SUFFIX .elf LINK_DEPENDS ${script})
+  set(stem $<TARGET_FILE_DIR:${target}>/${target})
+  add_custom_command(TARGET ${target} POST_BUILD
+    COMMAND ${CMAKE_OBJCOPY} -O ihex $<TARGET_FILE:${target}> ${stem}.hex
+    COMMAND ${CMAKE_OBJCOPY} -O binary $<TARGET_FILE:${target}> ${stem}.bin
+    VERBATIM)
 endfunction()
 
 cmake_policy(POP)

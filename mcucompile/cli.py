@@ -353,6 +353,14 @@ def boards() -> None:
     click.echo(commands.boards_text())
 
 
+@cli.command("linker-script")
+@click.option("--board", "-b", required=True, help="Board name or board file (.toml).")
+@click.option("--stack", type=click.IntRange(256), default=4096, show_default=True, help="Bytes.")
+def linker_script_command(board: str, stack: int) -> None:
+    """Print the linker script of a program for BOARD with boards/support/startup.c."""
+    click.echo(commands.linker_script_text(board, stack), nl=False)
+
+
 @cli.command()
 def ops() -> None:
     """List the ONNX operators that can be compiled."""

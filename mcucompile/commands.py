@@ -11,6 +11,7 @@ from typing import Any
 from mcucompile import measure
 from mcucompile.board import known_boards, load_board
 from mcucompile.compiler import Progress, compile_model, write_files
+from mcucompile.emulate.build import linker_script
 from mcucompile.errors import UsageError
 from mcucompile.frontend.node import IMPORTERS
 from mcucompile.image import write_image
@@ -138,6 +139,11 @@ def boards_text() -> str:
             f"{b.flash_bytes // 1024} KiB flash, {b.ram_bytes // 1024} KiB SRAM"
         )
     return "\n".join(lines)
+
+
+def linker_script_text(board: str, stack_bytes: int) -> str:
+    """The linker script of a program for `board`; see build.linker_script."""
+    return linker_script(load_board(board), stack_bytes)
 
 
 def ops_text() -> str:

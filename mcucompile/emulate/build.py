@@ -138,14 +138,15 @@ def build_board_image(
     """Build the board's own image: the model on `sample`. Raises as build_firmware does."""
     image = _Image(folder, name, board, plan, workdir)
     image.compile(_board_sources(board), sample=sample)
-    flash, ram = board.main_flash, board.main_ram
-    regions = [
-        _Region("FLASH", flash.start, flash.usable),
-        _Region("RAM", ram.start, ram.usable),
-    ]
+    regions = _board_regions(board)
     elf = image.link(regions, 0)
     elf = image.link(regions, stack_bound(elf, "Reset_Handler") + _EXCEPTION_FRAME)
     return BoardImage(elf, _sizes(elf, name, plan))
+
+
+def linker_script(board: Board, stack_bytes: int) -> str:
+    """The linker script of a program for `board` that startup.c starts; stack_bytes: of main."""
+    return _script(f"Memory map of {board.title}", _board_regions(board), stack_bytes)
 
 
 def measure(folder: Path, name: str, board: Board, plan: Plan, workdir: Path) -> Sizes:
@@ -163,6 +164,21 @@ def section_sizes(elf: Path) -> dict[str, int]:
     """Section name -> bytes, of every section of `elf`."""
     listing = toolchain.run([toolchain.binutil("size"), "-A", "-d", elf]).stdout
     return {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)", listing, re.M)}
+
+
+def _board_regions(board: Board) -> list[_Region]:
+    flash, ram = board.main_flash, board.main_ram
+    return [_Region("FLASH", flash.start, flash.usable), _Region("RAM", ram.start, ram.usable)]
+
+
+def _script(title: str, regions: Sequence[_Region], stack: int, support_stack: int = 0) -> str:
+    return render(
+        "linker.ld.j2",
+        title=ctext.comment(title),
+        regions=regions,
+        stack_bytes=-(-stack // 8) * 8,
+        support_stack_bytes=support_stack,
+    )
 
 
 def _board_sources(board: Board) -> list[Path]:
@@ -240,13 +256,8 @@ class _Image:
 
         Raises DoesNotFitError if a region overflows.
         """
-        script = render(
-            "linker.ld.j2",
-            title=ctext.comment(f"Memory map of {self.name} on {self.board.title}"),
-            regions=regions,
-            stack_bytes=-(-stack // 8) * 8,
-            support_stack_bytes=support_stack,
-        )
+        title = f"Memory map of {self.name} on {self.board.title}"
+        script = _script(title, regions, stack, support_stack)
         (self.workdir / "link.ld").write_text(script, encoding="utf-8")
         command: list[str | Path] = [toolchain.cross_gcc(), *self.board.cflags, "-nostartfiles"]
         command += ["--specs=nano.specs", "-Wl,--gc-sections", "-T", "link.ld"]

@@ -193,6 +193,13 @@ def test_boards_and_ops_are_listed(folder: Path) -> None:
     assert "Conv" in _run("ops", cwd=folder).stdout.split()
 
 
+def test_linker_script(folder: Path) -> None:
+    text = _run("linker-script", *BOARD, "--stack", "1000", cwd=folder).stdout
+    assert "FLASH (rwx) : ORIGIN = 0x00010000, LENGTH = 983040" in text
+    assert "RAM (rwx) : ORIGIN = 0x20000000, LENGTH = 262144" in text
+    assert ". += 1000;" in text
+
+
 def test_dirs_exist(folder: Path) -> None:
     assert Path(_run("cmake-dir", cwd=folder).stdout.strip()).is_dir()
     runtime = Path(_run("runtime-dir", cwd=folder).stdout.strip())

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.tools import needs, needs_qemu
+from mcucompile.board import load_board
+from tests.support.boards import on_nrf51, segments
+from tests.support.tools import needs, needs_cross, needs_qemu
 from tests.support.zoo import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -22,13 +24,16 @@ ONE_IMAGE = 0.26  # percent; float arithmetic differs a little from machine to m
 README = (EXAMPLE / "README.md").read_text(encoding="utf-8")
 
 
-def validated(where: str, tmp_path: Path) -> dict[str, float]:
-    """What `mcucompile validate` says of the example on its test images."""
-    command = [sys.executable, "-m", "mcucompile", "validate", "digits.onnx", "--quiet"]
-    command += ["--board", "stm32f746", "--calib", "calib.npz", "--data", "test.npz"]
+def validated(
+    where: str, tmp_path: Path, example: str = "digits", board: str = "stm32f746"
+) -> dict[str, float]:
+    """What `mcucompile validate` says of an example on its test samples."""
+    command = [sys.executable, "-m", "mcucompile", "validate", f"{example}.onnx", "--quiet"]
+    command += ["--board", board, "--calib", "calib.npz", "--data", "test.npz"]
     command += ["--labels", "y", "--on", where, "--json", str(tmp_path / "result.json")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, cwd=EXAMPLE, env=env, check=True, capture_output=True)
+    folder = EXAMPLES / example
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
     result: dict[str, float] = json.loads((tmp_path / "result.json").read_text())
     return result
 
@@ -73,6 +78,20 @@ def test_calibration_and_test_images_differ() -> None:
     assert not any((b == row).all(axis=1).any() for row in a)
 
 
+def built(folder: Path, example: str, toolchain: str, *options: str) -> Path:
+    """The build folder of an example, outside of the source tree."""
+    shutil.copytree(EXAMPLES / example, folder / example)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    configure = ["cmake", "-S", example, "-B", "build", "--toolchain", f"{ROOT}/cmake/{toolchain}"]
+    configure += [f"-Dmcucompile_DIR={ROOT}/cmake", *options]
+    for command in (configure, ["cmake", "--build", "build"]):
+        done = subprocess.run(
+            command, cwd=folder, env=env, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "build"
+
+
 @needs_qemu
 @needs("cmake")
 @pytest.mark.parametrize(
@@ -86,15 +105,7 @@ def test_calibration_and_test_images_differ() -> None:
 def test_firmware_prints_what_the_readme_says(
     example: str, core: str, programs: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Built outside of the source tree, run under QEMU."""
-    shutil.copytree(EXAMPLES / example, tmp_path / example)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    toolchain = ROOT / "cmake" / f"arm-none-eabi-{core}.cmake"
-    configure = ["cmake", "-S", example, "-B", "build", "--toolchain", str(toolchain)]
-    configure += [f"-Dmcucompile_DIR={ROOT}/cmake"]
-    subprocess.run(configure, cwd=tmp_path, env=env, check=True, capture_output=True)
-    build = ["cmake", "--build", "build"]
-    subprocess.run(build, cwd=tmp_path, env=env, check=True, capture_output=True)
+    built(tmp_path, example, f"arm-none-eabi-{core}.cmake")
     ctest = ["ctest", "--test-dir", "build", "--verbose"]
     done = subprocess.run(ctest, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -108,19 +119,53 @@ def test_firmware_prints_what_the_readme_says(
 
 
 @needs_qemu
+@needs("cmake")
+def test_firmware_for_the_board_prints_on_its_uart(tmp_path: Path) -> None:
+    """At the address where the Arduino bootloader starts it, built for the core that QEMU has."""
+    options = ("-DMCUC_CPU_FLAGS=-mcpu=cortex-m0 -mthumb", "-DBOARD=nano33ble", "-DFOR_HARDWARE=ON")
+    build = built(tmp_path, "gestures", "arm-none-eabi.cmake", *options)
+    text = on_nrf51(build / "gestures_demo.elf", r"bytes of arena\s")
+    lines = (EXAMPLES / "gestures" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert all(f"    {line}" in lines for line in text.splitlines())
+    assert len(text.splitlines()) == 5
+    assert (build / "gestures_demo.hex").read_text().startswith(":")
+    assert (build / "gestures_demo.bin").stat().st_size > 4096
+
+
+@needs_cross
+@needs("cmake")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("example", "board", "core"),
+    [
+        ("digits", "stm32f746", "m7"),
+        ("keywords", "nano33ble", "m4f"),
+        ("gestures", "sparkfun-edge", "m4f"),
+    ],
+)
+def test_firmware_for_the_board_lies_in_its_memories(
+    example: str, board: str, core: str, tmp_path: Path
+) -> None:
+    build = built(tmp_path, example, f"arm-none-eabi-{core}.cmake", "-DFOR_HARDWARE=ON")
+    flash, ram = load_board(board).main_flash, load_board(board).main_ram
+    for elf in build.glob("*.elf"):
+        for address, load, in_file, in_memory in segments(elf):
+            memory = flash if address < ram.start or address >= ram.end else ram
+            assert memory.start <= address <= address + in_memory <= memory.end
+            if in_file:
+                assert flash.start <= load <= load + in_file <= flash.end
+
+
+@needs_qemu
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "board"), [("gestures", "sparkfun-edge"), ("keywords", "nano33ble")]
 )
-def test_validation_prints_what_the_readme_says(example: str, board: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mcucompile", "validate", f"{example}.onnx", "--quiet"]
-    command += ["--board", board, "--calib", "calib.npz", "--data", "test.npz"]
-    command += ["--labels", "y", "--on", "qemu"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=EXAMPLES / example, env=env, check=True, capture_output=True, text=True
-    )
+def test_accuracy_is_what_the_readme_says(example: str, board: str, tmp_path: Path) -> None:
+    result = validated("qemu", tmp_path, example, board)
+    assert result["mismatches_vs_reference"] == 0
     readme = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
-    for line in done.stdout.splitlines():
-        if not line.startswith("max error"):  # differs from machine to machine
-            assert f"    {line}" in readme
+    for key, words in (("accuracy_compiled", "compiled"), ("accuracy_float", "original model")):
+        found = re.search(rf"([\d.]+)% {words}", readme)
+        assert found is not None
+        assert float(found[1]) == pytest.approx(100 * result[key], abs=1)

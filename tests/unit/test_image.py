@@ -1,17 +1,8 @@
-"""The boards' own images: read as files, and run as far as QEMU has their parts.
-
-QEMU has none of the three boards. The STM32F405 of `netduinoplus2` has flash and RAM where the
-STM32F746 has them, and lets its clocks be written to; the nRF51 of `microbit` has the UART, clock,
-pins and flash controller that the nRF52840 has, at the same addresses.
-"""
+"""The boards' own images: read as files, and run as far as QEMU has their parts."""
 
 from __future__ import annotations
 
 import re
-import struct
-import subprocess
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +16,7 @@ from mcucompile.image import write_image
 from mcucompile.options import CompileOptions
 from tests.support import fake_model as fake
 from tests.support import models
+from tests.support.boards import on_nrf51, on_stm32f405, segments
 from tests.support.tools import needs_cross, needs_qemu
 
 SAID = r"model fake\s+clock {hz} Hz\s+output (-?\d+ ){{3}}-?\d+\s+differences {wrong} bytes"
@@ -38,17 +30,6 @@ def image(board: Board, folder: Path, wrong: int = 0) -> Path:
     first.reshape(-1)[:wrong] += 1
     sample = Sample(inputs, [first, want["y1"]])
     return build.build_board_image(fake.FOLDER, fake.NAME, board, fake.plan(), folder, sample).elf
-
-
-def segments(elf: Path) -> Iterator[tuple[int, int, int, int]]:
-    """(address, load address, bytes in the file, bytes in memory) of what is loaded."""
-    data = elf.read_bytes()
-    (offset,) = struct.unpack_from("<I", data, 28)
-    size, count = struct.unpack_from("<2H", data, 42)
-    for k in range(count):
-        kind, _, *where = struct.unpack_from("<6I", data, offset + k * size)
-        if kind == 1:
-            yield tuple(where)
 
 
 @needs_cross
@@ -75,44 +56,23 @@ def test_no_instruction_is_missing_in_the_core(name: str, tmp_path: Path) -> Non
     assert re.findall(r"\S+\.f64|<UNDEFINED>.*", code) == []
 
 
-def said(machine: str, elf: Path, console: str, *options: str) -> str:
-    """What an image in QEMU writes to the file `console` until its last line."""
-    command = [toolchain.qemu(), "-M", machine, "-nographic", "-monitor", "none", *options]
-    log = elf.parent / console
-    log.touch()
-    with subprocess.Popen([*command, "-kernel", elf], cwd=elf.parent) as qemu:
-        end = time.monotonic() + 60
-        while not re.search(r"cycles \d+\s", log.read_text()) and time.monotonic() < end:
-            time.sleep(0.05)
-        qemu.kill()
-    return log.read_text()
-
-
 @needs_qemu
 @pytest.mark.parametrize("wrong", [0, 3])
 def test_stm32f746_starts_where_its_memory_is(wrong: int, tmp_path: Path) -> None:
     """No oscillator is ready here, so the clock stays what it is after reset."""
     board = replace(load_board("stm32f746"), console="semihosting")
-    semihosting = ("-chardev", "file,id=console,path=console.log", "-serial", "none")
-    semihosting += ("-semihosting-config", "enable=on,target=native,chardev=console")
-    text = said("netduinoplus2", image(board, tmp_path, wrong), "console.log", *semihosting)
+    text = on_stm32f405(image(board, tmp_path, wrong))
     assert re.search(SAID.format(hz=16_000_000, wrong=wrong), text), text
 
 
-def nrf51() -> Board:
-    """The Nano 33 BLE with the core and the memories of `microbit`."""
+def nano33ble_with_cortex_m0() -> Board:
     board = load_board("nano33ble")
-    (flash,), (ram,) = board.flash, board.ram
-    memories = {
-        "flash": (replace(flash, size=0x4_0000, reserved=0),),
-        "ram": (replace(ram, size=0x4000),),
-    }
-    return replace(board, core="cortex-m0plus", fpu="none", qemu=NO_QEMU, **memories)
+    return replace(board, core="cortex-m0plus", fpu="none", qemu=NO_QEMU)
 
 
 @needs_qemu
 def test_nano33ble_prints_on_its_uart(tmp_path: Path) -> None:
-    text = said("microbit", image(nrf51(), tmp_path), "uart.log", "-serial", "file:uart.log")
+    text = on_nrf51(image(nano33ble_with_cortex_m0(), tmp_path))
     assert re.search(SAID.format(hz=64_000_000, wrong=0), text), text
 
 
@@ -121,10 +81,9 @@ def test_kernels_compute_the_same_without_thumb_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real model on ARMv6-M, which has neither DSP instructions nor unaligned accesses."""
-    monkeypatch.setattr(compiler, "load_board", lambda name: nrf51())
+    monkeypatch.setattr(compiler, "load_board", lambda name: nano33ble_with_cortex_m0())
     model = models.save(models.small_cnn(), tmp_path / "net.onnx")
-    compilation = compiler.compile_model(model, CompileOptions(board="nrf51"))
+    compilation = compiler.compile_model(model, CompileOptions(board="nano33ble"))
     write_image(compilation, tmp_path / "image", lambda text: None)
-    elf = tmp_path / "image" / "net.elf"
-    text = said("microbit", elf, "uart.log", "-serial", "file:uart.log")
+    text = on_nrf51(tmp_path / "image" / "net.elf")
     assert "differences 0 bytes" in text, text
