@@ -7,7 +7,7 @@ first, and directions side by side as channels. Of a batch of one, what lies bet
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -167,25 +167,17 @@ class _Import:
     # -- results ----------------------------------------------------------------------------
 
     def results(self) -> tuple[Value, ...]:
-        x = self._input()
+        ops = [self._operator(d) for d in range(self.directions)]
+        x, states = self._input(), self._states(ops[0].states)
+        # With one direction, the results are those of the node.
+        names = self.node.outputs[::2] if self.directions == 1 and self.node.outputs[0] else ()
         every = []
-        for d in range(self.directions):
+        for d, (op, given) in enumerate(zip(ops, states, strict=True)):
             w, r = self._weights(1, d), self._weights(2, d)
-            fields = {
-                "hidden": self.hidden,
-                "activations": self.activations[d],
-                "clip": float(self.node.attrs.get("clip", np.inf)),
-                "reverse": bool(self.reversed[d]),
-            }
-            name = self.node.fresh("" if self.directions == 1 else ("forward", "reverse")[d])
-            op = self.make(name, fields)
-            given = self._states(op.states)[d]
-            op = self.make(name, {**fields, "initial": bool(given)})
             b = self.added(self._part(d, w.shape[0]))
-            bias = self.node.graph.constant(f"{self.node.name}.added", b)
-            # With one direction, the results are those of the node.
-            names = self.node.outputs[::2] if self.directions == 1 and self.node.outputs[0] else ()
-            operands = (x, w, r, bias, *given)
+            added = self.node.graph.constant(f"{self.node.name}.added", b)
+            op = replace(op, initial=bool(given))
+            operands = (x, w, r, added, *given)
             every.append(self.node.graph.append(op, operands, names, onnx=bool(names)))
         sequences = [results[0] for results in every]
         lasts = [self._last(y, bool(r)) for y, r in zip(sequences, self.reversed, strict=True)]
@@ -193,6 +185,17 @@ class _Import:
         if len(every[0]) > 1:
             found.append(self._state(2, [results[1] for results in every]))
         return tuple(found[: len(self.node.outputs)])
+
+    def _operator(self, direction: int) -> Recurrent:
+        """The operator of one direction, without initial states."""
+        suffix = "" if self.directions == 1 else ("forward", "reverse")[direction]
+        fields = {
+            "hidden": self.hidden,
+            "activations": self.activations[direction],
+            "clip": float(self.node.attrs.get("clip", np.inf)),
+            "reverse": bool(self.reversed[direction]),
+        }
+        return self.make(self.node.fresh(suffix), fields)
 
     def _last(self, y: Value, reverse: bool) -> Value:
         """h after the last step, (B, 1, H)."""
