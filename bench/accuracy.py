@@ -10,6 +10,7 @@ another size than a model's are resized with a triangle filter, as Pillow's BILI
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,16 @@ CASES = (
     _mnist("tinymaix_mnist_dw_float"),
     _mnist("tinymaix_mnist_fc_float"),
     _mnist("tinymaix_mnist_valid_float"),
+    _mnist("tflm_mnist_lstm_float"),
     _mnist("own_blocksparse50_mnist_float"),
     _picture("tt_mbv2_w035_128_float", 128, channels_first=True),
     _picture("tt_mcunet_5fps_128_float", 128, channels_first=True),
 )
+
+
+def case(model: str) -> Case:
+    """The case of a model of the zoo. Raises KeyError if there is none."""
+    return {c.model: c for c in CASES}[model]
 
 
 def resized(pictures: Array, size: int) -> Array:
@@ -129,15 +136,16 @@ class Outcome:
     sqnr: float
 
 
-def outcomes(case: Case, folder: Path) -> tuple[float, list[Outcome]]:
-    """Accuracy of the float model, and what each of VARIANTS makes of it."""
+def outcomes(case: Case, folder: Path, variants: Sequence[str]) -> tuple[float, list[Outcome]]:
+    """Accuracy of the float model, and what each of `variants` makes of it."""
     path = zoo.model(case.model)
     calib, test = case.samples(folder)
     model, graph = float_graph(path)
     samples = load_samples(test, graph.input_ports, "y")
     (original,) = OnnxSession(model).run(samples.arrays)
     found = []
-    for changes in VARIANTS.values():
+    for name in variants:
+        changes = VARIANTS[name]
         options = replace(BASE, calibration=calib, calibration_cache=folder, **changes)
         _, graph = quantized_graph(path, options=options)
         (x,), (port,) = samples.arrays, graph.input_ports
@@ -150,7 +158,9 @@ def outcomes(case: Case, folder: Path) -> tuple[float, list[Outcome]]:
 def _outcome(original: Array, out: Array, labels: Array | None) -> Outcome:
     same = _top1(out) == _top1(original)
     correct = _top1(out) == labels
-    return Outcome(float(np.mean(correct)), float(np.mean(same)), sqnr(original, out))
+    ratio = sqnr(original, out)
+    noise = float("inf") if ratio is None else ratio
+    return Outcome(float(np.mean(correct)), float(np.mean(same)), noise)
 
 
 def _top1(outputs: Array) -> Array:
@@ -159,15 +169,17 @@ def _top1(outputs: Array) -> Array:
 
 @click.command(help="Accuracy of the zoo's float models by the options of quantization.")
 @click.argument("names", nargs=-1)
-def main(names: tuple[str, ...]) -> None:
-    head = ["model", "float", *VARIANTS]
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Of the columns.")
+def main(names: tuple[str, ...], only: tuple[str, ...]) -> None:
+    variants = only or tuple(VARIANTS)
+    head = ["model", "float", *variants]
     tables = {kind: [head] for kind in ("accuracy, %", "top-1 agreement, %", "SQNR, dB")}
     for case in CASES:
         if names and not any(name in case.model for name in names):
             continue
         click.echo(case.model, err=True)
         with tempfile.TemporaryDirectory() as folder:
-            accuracy, found = outcomes(case, Path(folder))
+            accuracy, found = outcomes(case, Path(folder), variants)
         rows = (
             [f"{100 * accuracy:.1f}", *(f"{100 * o.accuracy:.1f}" for o in found)],
             ["", *(f"{100 * o.agreement:.1f}" for o in found)],
@@ -176,6 +188,7 @@ def main(names: tuple[str, ...]) -> None:
         for table, row in zip(tables.values(), rows, strict=True):
             if case.labelled or row[0] == "":
                 table.append([case.model, *row])
+                click.echo("  ".join(row), err=True)
     for kind, table in tables.items():
         click.echo(f"\n{kind}\n\n{aligned(table)}")
 

@@ -21,11 +21,11 @@ from mcucompile.options import CalibrationMethod, CompileOptions, SampleOptions
 from mcucompile.quant.cache import cached, fingerprint
 from mcucompile.quant.observers import Entropy, MeanSquaredError, MinMax, Observer, Percentile
 from mcucompile.quant.quantize import Range, uncalibrated
-from mcucompile.quant.samples import RANDOM, Samples, load_samples, to_real
-from mcucompile.reference.float_interpreter import run_float_all
+from mcucompile.quant.runs import float_runs
+from mcucompile.quant.samples import RANDOM, Samples, load_samples
 from mcucompile.reference.onnx_session import OnnxSession
 
-VERSION = 1  # of what is computed here and in the observers; another one makes caches void
+VERSION = 2  # of what is computed here and in the observers; another one makes caches void
 
 OBSERVERS: dict[CalibrationMethod, Callable[[], Observer]] = {
     "minmax": MinMax,
@@ -33,7 +33,6 @@ OBSERVERS: dict[CalibrationMethod, Callable[[], Observer]] = {
     "mse": MeanSquaredError,
     "entropy": Entropy,
 }
-INTERPRETED_SAMPLES = 16
 
 
 def calibration_samples(graph: Graph, options: CompileOptions) -> Samples | None:
@@ -113,20 +112,15 @@ def _interpret(
     graph: Graph, names: set[str], samples: Samples, method: CalibrationMethod
 ) -> dict[str, Range]:
     """Ranges of values that are no tensors of the model, and of what operators keep inside."""
-    inputs = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
-    count = None if graph.is_stateful else INTERPRETED_SAMPLES
-    few = [to_real(array[:count], port, graph.value(name).qparams) for array, port, name in inputs]
-    contents = run_float_all(graph, few)
-    found = {name: contents[name] for name in names}
-    for op in _with_internals(graph):
-        operands = [v.real if v.is_constant else contents[v.name] for v in graph.operands(op)]
-        found |= {f"{op.name}.{name}": a for name, a in op.internals(operands).items()}
-    ranges = {}
-    for name in sorted(found):
-        observer = OBSERVERS[method]()
-        _update(observer, name, found[name])
-        ranges[name] = observer.range()
-    return ranges
+    seen: dict[str, Observer] = {}
+    for contents in float_runs(graph, samples):
+        found = {name: contents[name] for name in sorted(names)}
+        for op in _with_internals(graph):
+            operands = [v.real if v.is_constant else contents[v.name] for v in graph.operands(op)]
+            found |= {f"{op.name}.{name}": a for name, a in op.internals(operands).items()}
+        for name, array in found.items():
+            _update(seen.setdefault(name, OBSERVERS[method]()), name, array)
+    return {name: observer.range() for name, observer in seen.items()}
 
 
 def _with_results(graph: Graph, ranges: dict[str, Range]) -> dict[str, Range]:

@@ -21,10 +21,9 @@ from mcucompile.ir.verify import verify
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
 from mcucompile.passes.rewrite import constant_like, set_operand
-from mcucompile.quant.samples import Samples, to_real
-from mcucompile.reference.float_interpreter import run_float_all
+from mcucompile.quant.runs import float_runs
+from mcucompile.quant.samples import Samples
 
-SAMPLES = 16
 LIMIT = 64.0  # of a factor and of its inverse
 DEAD = 1e-6  # a channel that stays below this share of the largest one is left alone
 
@@ -49,15 +48,15 @@ def equalize(graph: Graph, samples: Samples) -> Graph:
 
 
 def _reach(graph: Graph, samples: Samples) -> dict[str, Array]:
-    """The largest magnitude in each channel (last axis) of every activation."""
-    given = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
-    few = [to_real(a[:SAMPLES], port, graph.value(n).qparams) for a, port, n in given]
-    contents = run_float_all(graph, few)
-    return {
-        name: np.abs(a).reshape(-1, a.shape[-1]).max(axis=0).astype(np.float64)
-        for name, a in contents.items()
-        if a.size
-    }
+    """The largest magnitude in each channel (last axis) of the results of layers."""
+    layers = [graph.result(op).name for op in graph.ops_of(Conv2d, Dense)]
+    reach: dict[str, Array] = {}
+    for contents in float_runs(graph, samples):
+        for name in layers:
+            a = contents[name]
+            most = np.abs(a).reshape(-1, a.shape[-1]).max(axis=0).astype(np.float64)
+            reach[name] = np.maximum(most, reach.get(name, 0.0))
+    return reach
 
 
 def _equalize_pair(graph: Graph, first: Layer, second: Layer, reach: Array) -> None:

@@ -17,14 +17,12 @@ from mcucompile.ir.verify import verify
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
+from mcucompile.quant.runs import affordable
 from mcucompile.quant.samples import Samples, to_model_int8, to_real
 from mcucompile.reference.execute import batches
 from mcucompile.reference.float_interpreter import saturated
 
 SumOfProducts = Conv2d | ConvTranspose2d | Dense
-
-FEWEST, MOST = 4, 64  # samples, as many as cost
-MACS = 2e9  # multiply-accumulates of the model
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,7 @@ class _BothModels:
         self.original, self.graph = original, graph
         self.named = {op.name: op for op in original.ops()}
         self.uses = Counter({v.name: len(graph.users(v)) for v in graph.values()})
-        macs = sum(op.macs(graph.operands(op), graph.results(op)) for op in graph.ops())
-        count = int(np.clip(MACS / max(macs, 1), FEWEST, MOST))
+        count = affordable(original, samples)
         self.real: dict[str, list[Array]] = {}
         self.stored: dict[str, list[Array]] = {}
         qparams = [graph.value(name).q for name in graph.inputs]
