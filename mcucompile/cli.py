@@ -49,6 +49,15 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     return dict(_dim(text) for text in value)
 
 
+def _floats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(text) for text in value.split(",") if text.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}' is not a list of numbers") from error
+
+
+_ELEMENTS = click.Choice(["int8", "uint8", "float32"])
+
 COMPILE_OPTIONS = (
     click.argument("model", type=click.Path(path_type=Path)),
     click.option("--board", "-b", required=True, help="Board name or board file (.toml)."),
@@ -113,6 +122,34 @@ COMPILE_OPTIONS = (
         help="Layout of image inputs in the C API [the model's own].",
     ),
     click.option(
+        "--input-type",
+        type=_ELEMENTS,
+        default="int8",
+        show_default=True,
+        help="Type of the inputs in the C API.",
+    ),
+    click.option(
+        "--output-type",
+        type=_ELEMENTS,
+        default="int8",
+        show_default=True,
+        help="Type of the outputs in the C API.",
+    ),
+    click.option(
+        "--input-scale",
+        metavar="S[,S..]",
+        callback=_floats,
+        default="",
+        help="Take raw uint8 numbers: the model's input is (raw - M) * S, per channel [1].",
+    ),
+    click.option(
+        "--input-mean",
+        metavar="M[,M..]",
+        callback=_floats,
+        default="",
+        help="See --input-scale [0].",
+    ),
+    click.option(
         "--dim",
         "dims",
         multiple=True,
@@ -130,6 +167,13 @@ COMPILE_OPTIONS = (
     ),
     click.option(
         "--stateful", is_flag=True, help="Recurrent layers keep their states from run to run."
+    ),
+    click.option(
+        "--requant",
+        type=click.Choice(["once", "tflite"]),
+        default="once",
+        show_default=True,
+        help="How sums are rounded; tflite: bit for bit as TFLite does, slower, nothing pruned.",
     ),
     click.option("--keep-input", is_flag=True, help="The run leaves its inputs intact."),
     click.option(
@@ -180,8 +224,13 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         flash=args["flash"],
         input_layout=args["input_layout"] or "",
         dims=args["dims"],
+        input_type=args["input_type"],
+        output_type=args["output_type"],
+        input_scale=args["input_scale"],
+        input_mean=args["input_mean"],
         winograd=args["winograd"],
         keep_input=args["keep_input"],
+        requant=args["requant"],
         prune_channels=not args["no_prune_channels"],
         schedule=args["schedule"],
         stream_input=args["stream_input"],

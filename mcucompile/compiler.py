@@ -29,7 +29,9 @@ from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions
 from mcucompile.planning import plan_graph
 from mcucompile.quant.absorb_qdq import absorb_qdq
+from mcucompile.quant.border import preprocess, set_border
 from mcucompile.quant.post_training import Quantized, post_training_quantization
+from mcucompile.quant.tflite import with_rounding
 
 Progress = Callable[[str], None]
 
@@ -68,11 +70,13 @@ def compile_model(
     graph = absorb_qdq(import_model(model, name, options.dims))
     graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
     graph = keep_states(graph) if options.stateful else graph
+    graph = with_rounding(graph, options.requant)
+    graph = preprocess(graph, options.input_type, options.input_scale, options.input_mean)
 
     progress("quantize")
     quantized = post_training_quantization(model, graph, options)
-    graph = quantized.graph
-    if options.prune_channels:
+    graph = set_border(quantized.graph, options.input_type, options.output_type)
+    if options.prune_channels and options.requant == "once":
         graph = prune_channels(graph)
 
     progress("plan")

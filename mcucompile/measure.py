@@ -101,5 +101,9 @@ def _params(compilation: Compilation) -> int:
 def random_sample(compilation: Compilation) -> list[Array]:
     """One seeded random sample: an array (1, ...) per input of the C API."""
     rng = np.random.default_rng(PROFILE_SEED)
-    shapes = (compilation.graph.value(name).shape for name in compilation.graph.inputs)
-    return [rng.integers(-128, 128, (1, *shape[1:])).astype(np.int8) for shape in shapes]
+    values = [compilation.graph.value(name) for name in compilation.graph.inputs]
+    stored = [rng.integers(-128, 128, v.shape).astype(np.int8) for v in values]
+    return [
+        v.q.dequantize(q) if v.dtype == "float32" else q.view(v.dtype)
+        for v, q in zip(values, stored, strict=True)
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from mcucompile.ir import Element, RequantRule
 from mcucompile.plan.planner import Scheduling
 from mcucompile.plan.program import Optimize
 
@@ -41,6 +42,10 @@ class CompileOptions:
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
     binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
     states from one run to the next.
+    requant: the rule by which sums are rounded: the number contract's, or TFLite's (which keeps all
+    channels). input_type, output_type: of the C API.
+    input_scale, input_mean: firmware hands over raw uint8 numbers, real = (raw - mean) * scale; one
+    for all channels or one for each, none for no preprocessing.
     """
 
     board: str
@@ -64,3 +69,8 @@ class CompileOptions:
     quantize: Literal["int8", "binary"] = "int8"
     force: bool = False
     stateful: bool = False
+    requant: RequantRule = "once"
+    input_type: Element = "int8"
+    output_type: Element = "int8"
+    input_scale: tuple[float, ...] = ()
+    input_mean: tuple[float, ...] = ()

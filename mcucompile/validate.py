@@ -29,7 +29,7 @@ from mcucompile.layer_errors import (
     layer_errors,
     sqnr,
 )
-from mcucompile.quant.samples import Samples, from_model_int8, to_model_int8, to_real
+from mcucompile.quant.samples import Samples, from_api, stored_from_api, to_api, to_real
 from mcucompile.reference.float_interpreter import run_float
 from mcucompile.reference.integer_interpreter import run_int, run_int_all
 from mcucompile.reference.onnx_session import OnnxSession
@@ -93,7 +93,7 @@ def validate(
     """
     graph = compilation.graph
     inputs = [
-        to_model_int8(array, port, graph.value(name).q)
+        to_api(array, port, graph.value(name).q)
         for array, port, name in zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
     ]
     progress(f"integer reference: {samples.count} samples")
@@ -110,7 +110,7 @@ def validate(
     progress(f"onnxruntime: {samples.count} samples")
     original = _original(compilation, samples)
     reals = [
-        from_model_int8(array, port, graph.value(name).q)
+        from_api(array, port, graph.value(name).q)
         for array, port, name in zip(outputs, graph.output_ports, graph.outputs, strict=True)
     ]
     outcome = _all_outputs(compilation, original, outputs)
@@ -253,5 +253,6 @@ def _all_outputs(
         if port.dtype in ("int8", "uint8"):
             a = q.dequantize(a.astype(np.int16) - (128 if port.dtype == "uint8" else 0))
         theirs.append(a.reshape(-1).astype(np.float64))
+        b = stored_from_api(b, port, q)
         ours.append(q.dequantize(b).reshape(-1).astype(np.float64))
     return np.concatenate(theirs), np.concatenate(ours)

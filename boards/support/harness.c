@@ -31,7 +31,7 @@ static void print_number(const char *label, uint32_t value) {
 #ifdef MODEL_PUSHED_ROWS
 
 /* The caller's own copy of the input. */
-static int8_t sample[MODEL_INPUT_SIZES];
+static int8_t sample[MODEL_INPUT_SIZES] __attribute__((aligned(4)));
 
 static int8_t *input_place(int index) {
     (void)index;
@@ -40,13 +40,13 @@ static int8_t *input_place(int index) {
 
 static void run_once(MODEL_CONTEXT *ctx) {
     MODEL_BEGIN(ctx);
-    MODEL_PUSH_ROWS(ctx, sample, MODEL_PUSHED_ROWS);
+    MODEL_PUSH_ROWS(ctx, (const void *)sample, MODEL_PUSHED_ROWS);
 }
 
 #else
 
 static int8_t *input_place(int index) {
-    return MODEL_INPUT(&context, index);
+    return (int8_t *)MODEL_INPUT(&context, index);
 }
 
 #define run_once MODEL_RUN

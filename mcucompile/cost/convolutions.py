@@ -17,6 +17,11 @@ def bounds_of(p: Any) -> int:
     return int(p.get("lo", -128) > -128) + int(p.get("hi", 127) < 127)
 
 
+def _is_shifted(p: Any) -> bool:
+    """Are sums shifted? Those that TFLite's rule rounds are, by a number per channel."""
+    return not isinstance(p["shift"], int) or p["shift"] > 0
+
+
 def _summed(channels: int, specialized: bool) -> float:
     """Pairs of channels; what is summed for half a pair falls away where that is known."""
     return channels // 2 + channels % 2 * (0.6 if specialized else 1.0)
@@ -34,7 +39,7 @@ def _gemm(
     t4, t2, t1 = tiles
     summed = _summed(channels, specialized)
     pairs = (channels + 1) // 2
-    by_asm = words % 4 == 0 and channels % 2 == 0 and p["cout"] % 2 == 0 and p["shift"] == 0
+    by_asm = words % 4 == 0 and channels % 2 == 0 and p["cout"] % 2 == 0 and not _is_shifted(p)
     asm, t4 = (t4, 0) if by_asm else (0, t4)
     bounds, wide = bounds_of(p), p["wide"]
     by_word = channels % 4 == 0 and p["cout"] % 4 == 0
@@ -56,7 +61,7 @@ def _gemm(
         "tails": (t2 + t1) * pairs,
         "results": pixels * channels,
         "bounds": pixels * channels * bounds,
-        "shifts": pixels * channels * (p["shift"] > 0),
+        "shifts": pixels * channels * _is_shifted(p),
     }
 
 
@@ -156,7 +161,7 @@ def conv_thin(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         "tails": (t2 + t1) * pairs,
         "results": pixels * p["cout"],
         "bounds": pixels * p["cout"] * bounds_of(p),
-        "shifts": pixels * p["cout"] * (p["shift"] > 0),
+        "shifts": pixels * p["cout"] * _is_shifted(p),
         "tile_rows": tiles * kh,
         "expand_words": by_word * width,
         "expand_bytes": (turns - by_word) * width,
@@ -192,7 +197,7 @@ def winograd(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         "pairs2": two_groups * pairs,
         "results": bands.rows * width * cout,
         "bounds": bands.rows * width * cout * bounds_of(p),
-        "shifts": bands.rows * width * cout * (p["shift"] > 0),
+        "shifts": bands.rows * width * cout * _is_shifted(p),
         "columns_words": columns if p["cin"] % 4 == 0 else 0,
         "columns_bytes": columns if p["cin"] % 4 else 0,
         "input_tiles": (4 * four_groups + 2 * two_groups) * quads,
@@ -239,7 +244,7 @@ def depthwise(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         **{f"blocks{n}": rows * channels * count for n, count in enumerate(blocks, 1)},
         "results": results,
         "bounds": results * bounds_of(p),
-        "shifts": results * (p["shift"] > 0),
+        "shifts": results * _is_shifted(p),
         "channel_rows": rows * channels,
         "channel_steps": steps * channels,
         "expand_words": inside * quads * row_pairs if by_word else 0,
@@ -305,7 +310,7 @@ def depthwise_any(call: KernelCall, bands: Bands, specialized: bool) -> Features
         "sum_rows": sums * width,
         "results": results,
         "bounds": results * bounds_of(p),
-        "shifts": results * (p["shift"] > 0),
+        "shifts": results * _is_shifted(p),
         "pixels": rows * width * quads,
         "expand_bytes": fetched * p["in_w"] * channels,
         "expand_pixels": fetched * p["in_w"] * quads,
@@ -343,6 +348,6 @@ def dense(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         "fours": fours,
         "twos": twos,
         "bounds": results * bounds_of(p),
-        "shifts": results * (p["shift"] > 0),
+        "shifts": results * _is_shifted(p),
         "calls": bands.calls,
     }

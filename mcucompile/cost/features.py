@@ -316,6 +316,7 @@ FAMILIES: dict[str, Family] = {
     "mcuc/add.h": elementwise,
     "mcuc/mul.h": elementwise,
     "mcuc/lut.h": lut,
+    "mcuc/tflite.h": generic,  # no words, unlike other element-wise kernels
     "mcuc/softmax.h": softmax,
     "mcuc/pool.h": pool,
     "mcuc/global_pool.h": global_pool,

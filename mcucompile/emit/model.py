@@ -58,6 +58,7 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
         "align": ARENA_ALIGN,
         "states": plan.states if plan.states.size else None,
         "headers": headers,
+        "tflite": any(op.rounding == "tflite" for op in graph.ops()),
         "steps": steps,
         "segments": segment_views(plan),
         "shared": sorted({s.kernel for s in steps if s.shared}),

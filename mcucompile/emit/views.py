@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcucompile.emit import ctext
-from mcucompile.ir import Array, Graph, Op, Port, Value
+from mcucompile.ir import Array, Graph, Op, Port, QParams, Value
 from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan.plan import Place, Plan, Region, Step
 from mcucompile.plan.program import Const, KernelCall, Operand
@@ -26,14 +26,17 @@ class ConstView:
 
 @dataclass(frozen=True)
 class TensorView:
-    """A model input or output as the header describes it."""
+    """A model input or output as the header describes it. means: what its numbers stand for."""
 
     name: str
     literal: str
+    ctype: str
+    kind: str
+    means: str
     size: int
+    count: int
     shape: tuple[int, ...]
     layout: str
-    model_dtype: str
     scale: str
     zero_point: int
     offset: int
@@ -56,17 +59,51 @@ class StepView:
 
 
 def tensor_view(port: Port, value: Value, region: Region) -> TensorView:
+    q = api_qparams(port, value)
     return TensorView(
         name=ctext.comment(port.name),
         literal=ctext.string(port.name),
+        ctype=ctext.C_TYPES[port.element],
+        kind=f"MCUC_{port.element.upper()}",
+        means=ctext.comment(port_meaning(port)),
         size=stored_bytes(value),
+        count=value.elements,
         shape=port.shape,
         layout=port.layout,
-        model_dtype=port.dtype,
-        scale=ctext.floating(value.q.scale[0]),
-        zero_point=value.q.zero_point,
+        scale=ctext.floating(q.scale[0]),
+        zero_point=q.zero_point,
         offset=region.offset,
     )
+
+
+def api_qparams(port: Port, value: Value) -> QParams:
+    """scale and zero-point of the numbers in the C API; 1 and 0 where they are real or raw ones."""
+    raw = port.preprocessing is not None and port.preprocessing.form != "exact"
+    if port.element == "float32" or raw:
+        return QParams((1.0,), 0)
+    shift = 128 if port.element == "uint8" else 0
+    return QParams(value.q.scale, value.q.zero_point + shift)
+
+
+def port_meaning(port: Port) -> str:
+    """What a person must know of the numbers of `port`, beyond type, scale and zero-point."""
+    given = port.preprocessing
+    if given is not None:
+        mean, scale = ([f"{x:g}" for x in numbers] for numbers in (given.mean, given.scale))
+        numbers = f"(raw - {_list(mean)}) * {_list(scale)}"
+        form = {
+            "exact": "which is how it is stored",
+            "folded": "which the first layer computes",
+            "table": "which tables compute",
+        }[given.form]
+        return f"raw numbers, the model's own are {numbers}, {form}"
+    if port.dtype == "uint8" and port.element == "int8":
+        return "the model's own uint8 value is q + 128"
+    return ""
+
+
+def _list(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 
 
 def const_views(plan: Plan, prefix: str) -> list[ConstView]:
@@ -90,6 +127,8 @@ def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -
     for field, value in call.params.items():
         if isinstance(value, Const):
             params.append((field, _symbol(prefix, index, value.name)))
+        elif isinstance(value, float):
+            params.append((field, ctext.floating(value)))
         else:
             params.append((field, ctext.integer(value)))
     sources = []

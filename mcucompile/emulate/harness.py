@@ -73,23 +73,23 @@ def write_sample(folder: Path, plan: Plan, sample: Sample | None) -> None:
 def write_input(folder: Path, plan: Plan, inputs: Sequence[Array]) -> int:
     """Write `input.bin`; returns the number of samples.
 
-    inputs: one int8 array (N, ...) per model input, of the input's size per sample. Raises
-    ValueError if they are not.
+    inputs: one array (N, ...) per model input, of its dtype and size per sample. Raises ValueError
+    if they are not.
     """
     if len(inputs) != len(plan.inputs):
         raise ValueError(f"{len(inputs)} arrays for {len(plan.inputs)} inputs")
     rows = []
     for array, name in zip(inputs, plan.inputs, strict=True):
         value = plan.program.values[name]
-        if array.dtype != np.int8 or array.size != len(array) * value.elements:
-            raise ValueError(f"input {name}: {array.dtype} {array.shape}, {value.elements} each")
+        if array.dtype != value.dtype or array.size != len(array) * value.elements:
+            raise ValueError(f"input {name}: {array.dtype} {array.shape}, not {value}")
         rows.append(to_stored(value, array))
     (folder / "input.bin").write_bytes(np.concatenate(rows, axis=1).tobytes())
     return len(inputs[0])
 
 
 def read_outputs(folder: Path, plan: Plan, samples: int) -> list[Array]:
-    """The outputs in `output.bin`: one int8 array (N, ...) per model output, shaped like it."""
+    """The outputs in `output.bin`: one array (N, ...) per model output, of its shape and dtype."""
     sizes = [region.size for region in plan.outputs.values()]
     pieces = np.split(_read(folder, samples * sum(sizes)).reshape(samples, -1), _ends(sizes), 1)
     values = [plan.program.values[name] for name in plan.outputs]

@@ -2,6 +2,31 @@
 
 from mcucompile.ir.graph import Graph
 from mcucompile.ir.op import Op, QuantRule
-from mcucompile.ir.types import QMAX, QMIN, Array, Port, QParams, Shape, Value
+from mcucompile.ir.types import (
+    QMAX,
+    QMIN,
+    Array,
+    Element,
+    Port,
+    Preprocessing,
+    QParams,
+    RequantRule,
+    Shape,
+    Value,
+)
 
-__all__ = ["QMAX", "QMIN", "Array", "Graph", "Op", "Port", "QParams", "QuantRule", "Shape", "Value"]
+__all__ = [
+    "QMAX",
+    "QMIN",
+    "Array",
+    "Element",
+    "Graph",
+    "Op",
+    "Port",
+    "Preprocessing",
+    "QParams",
+    "QuantRule",
+    "RequantRule",
+    "Shape",
+    "Value",
+]

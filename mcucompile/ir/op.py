@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 from mcucompile.ir.channels import ChannelRules
-from mcucompile.ir.types import Array, QParams, Shape, Value
+from mcucompile.ir.types import Array, QParams, RequantRule, Shape, Value
 
 if TYPE_CHECKING:
     from mcucompile.plan.program import KernelCall, RowWindow, Target
@@ -29,13 +29,16 @@ class Op(ABC):
 
     name: unique in its graph.
     origin: names of the ONNX nodes it came from; errors, C comments and the report use them.
+    rounding: of the integers, where the operator `rounds_as_tflite`, too.
     """
 
     name: str
     origin: tuple[str, ...]
+    rounding: RequantRule = field(default="once", kw_only=True, repr=False)
 
     quant_rule: ClassVar[QuantRule] = QuantRule.CALIBRATED
     is_view: ClassVar[bool] = False  # the result is the operand's bytes under another shape
+    rounds_as_tflite: ClassVar[bool] = False
     is_rowwise: ClassVar[bool] = False  # a row of the result depends on the same row of operands
     takes_sign: ClassVar[bool] = False  # the result depends on nothing but the operand's sign
 

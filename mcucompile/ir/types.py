@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+RequantRule = Literal["once", "tflite"]  # the number contract's rule, or that of quant/tflite.py
+Element = Literal["int8", "uint8", "float32"]  # of the C API
 
 QMIN, QMAX = -128, 127
 
@@ -54,7 +56,8 @@ class Value:
 
     name: unique in its graph.
     shape: static; activations are NHWC (or any rank with batch 1 in front) once normalized.
-    dtype: numpy name of what is stored. "float32" until quantized, then "int8" ("int32" biases).
+    dtype: numpy name of what is stored. "float32" until quantized, then "int8" ("int32" biases,
+        and at the border "uint8", which is the int8 number + 128, or "float32").
         A float32 activation that already has qparams comes from a pre-quantized model.
     qparams: what the stored integers mean; None while unknown.
     data: read-only contents of a constant; None for an activation. Integer data always has
@@ -100,12 +103,43 @@ class Value:
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What firmware hands over are raw numbers: real = (raw - mean) * scale.
+
+    scale, mean: one for all, or one per index of `axis` of the C API's shape. form: how it is
+    computed. "exact": raw numbers are the stored ones + 128. "folded": the first layer does it.
+    "table": a table of 256 results, or one per channel, in a step of its own.
+    """
+
+    scale: tuple[float, ...]
+    mean: tuple[float, ...]
+    axis: int
+    form: Literal["exact", "folded", "table"] = "table"
+
+    def real(self, raw: Array) -> Array:
+        """The model's own numbers for raw ones, float64, same shape."""
+        scale, mean = self._shaped(raw.ndim)
+        return (np.asarray(raw, dtype=np.float64) - mean) * scale
+
+    def raw(self, real: Array) -> Array:
+        """The raw numbers, not rounded, for the model's own, float64, same shape."""
+        scale, mean = self._shaped(real.ndim)
+        return np.asarray(real, dtype=np.float64) / scale + mean
+
+    def _shaped(self, rank: int) -> tuple[Array, Array]:
+        shape = [1] * rank
+        shape[self.axis] = -1
+        return np.asarray(self.scale).reshape(shape), np.asarray(self.mean).reshape(shape)
+
+
+@dataclass(frozen=True)
 class Port:
     """A model input or output as the ONNX file declares it.
 
     shape: as the C API has it, batch 1. dtype: numpy name in the model ("float32", "int8",
     "uint8"). layout: "NHWC", "NCHW" or "" where there are no image axes to speak of; what the C
     API uses. model_layout: that of the ONNX file, where the C API was asked to use another one.
+    element: numpy name of the numbers in the C API. preprocessing: of an input, if they are raw.
     """
 
     name: str
@@ -113,6 +147,8 @@ class Port:
     dtype: str
     layout: str = ""
     model_layout: str = ""
+    element: Element = "int8"
+    preprocessing: Preprocessing | None = None
 
     @property
     def from_model(self) -> tuple[int, ...]:

@@ -16,11 +16,14 @@ from mcucompile.ops.unary import ScaleShift
 from mcucompile.plan.program import KernelCall, Target
 from mcucompile.quant.bounds import too_coarse
 from mcucompile.quant.numbers import WeightedSum, weighted_sum
+from mcucompile.quant.tflite import AddRule, add_rule
 
 
 @dataclass(frozen=True)
 class Add(Pairwise):
     """clamp(x1 + sign * x2): operands of equal shape (or broadcastable, as in numpy)."""
+
+    rounds_as_tflite = True
 
     sign: int = 1
     clamp: tuple[float, float] | None = None
@@ -36,9 +39,17 @@ class Add(Pairwise):
         except OverflowError as error:
             raise too_coarse(self) from error
 
+    def _tflite(self, operands: Sequence[Value], results: Sequence[Value]) -> AddRule:
+        try:
+            return add_rule([v.q for v in operands], self.sign, results[0].q, self.clamp)
+        except OverflowError as error:
+            raise too_coarse(self) from error
+
     def evaluate_int(
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
+        if self.rounding == "tflite":
+            return (self._tflite(operands, results).apply(*arrays),)
         return (self._sum(operands, results).apply(arrays),)
 
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
@@ -47,6 +58,8 @@ class Add(Pairwise):
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
+        if self.rounding == "tflite":
+            return self._lower_tflite(operands, results)
         rule = self._sum(operands, results)
         params = {
             "m1": rule.m[0],
@@ -58,6 +71,25 @@ class Add(Pairwise):
         }
         why = "element by element, in words where both operands go on"
         return self.call("mcuc_add_s8", "mcuc/add.h", operands, results, params, why)
+
+    def _lower_tflite(self, operands: Sequence[Value], results: Sequence[Value]) -> KernelCall:
+        rule = self._tflite(operands, results)
+        params = {
+            "zp1": rule.zero_points[0],
+            "zp2": rule.zero_points[1],
+            "zp": rule.zero_points[2],
+            "m1": rule.first.m,
+            "e1": rule.first.exponent,
+            "m2": rule.second.m,
+            "e2": rule.second.exponent,
+            "m": rule.total.m,
+            "e": rule.total.exponent,
+            "sign": rule.sign,
+            "lo": rule.lo,
+            "hi": rule.hi,
+        }
+        why = "rounded as TFLite does"
+        return self.call("mcuc_add_tflite_s8", "mcuc/tflite.h", operands, results, params, why)
 
 
 @onnx_import("Add", "Sub")

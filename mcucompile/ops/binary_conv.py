@@ -55,7 +55,7 @@ class BinaryConv2d(Convolution):
             results,
             {
                 "channels": Const("channels", channels.astype(np.int32).reshape(-1)),
-                "shift": rule.shift,
+                "shift": layer.shift,
                 "zp": rule.zero_point,
                 "lo": rule.lo,
                 "hi": rule.hi,

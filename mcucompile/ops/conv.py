@@ -31,6 +31,8 @@ class Convolution(Op):
     strides, dilations: (height, width). pads: top, left, bottom, right; the padding is zeros.
     """
 
+    rounds_as_tflite = True
+
     strides: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: Pair = (1, 1)

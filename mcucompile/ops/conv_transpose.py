@@ -28,6 +28,8 @@ class ConvTranspose2d(Op):
     right; what is negative is added instead.
     """
 
+    rounds_as_tflite = True
+
     strides: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: Pair = (1, 1)

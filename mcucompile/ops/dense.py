@@ -22,6 +22,8 @@ LARGE = 1024  # weights that are worth 1 KB of code, for all layers together
 class Dense(Op):
     """clamp(x @ w.T + b): operands x (..., K), weights (N, K), bias (N,); result (..., N)."""
 
+    rounds_as_tflite = True
+
     is_rowwise = True
 
     clamp: tuple[float, float] | None = None

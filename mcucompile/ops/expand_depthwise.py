@@ -75,12 +75,12 @@ def expand_depthwise_call(
     cin = expand.x.shape[-1]
     order = gemm.word_order(cin) if cin % 4 == 0 else gemm.natural_order(cin)
     wide, rule = gemm.is_wide(expand), expand.rule
-    params: dict[str, int | Const] = {
+    params: dict[str, int | float | Const] = {
         **call.params,
         "cin": cin,
         "wide": int(wide),
         "expand_weights": Const("expand_weights", gemm.pack_pairs(expand, order)),
-        "expand_shift": rule.shift,
+        "expand_shift": expand.shift,
         "expand_lo": rule.lo,
         "expand_hi": rule.hi,
     }

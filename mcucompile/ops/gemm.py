@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcucompile.ir import Array, Op, Value
+from mcucompile.ir import Array, Op, QParams, Value
 from mcucompile.ir.types import QMAX, QMIN
 from mcucompile.plan.program import Const, KernelCall, Operand, Target
-from mcucompile.quant.bounds import within_int32
+from mcucompile.quant.bounds import too_coarse, within_int32
 from mcucompile.quant.numbers import Requant, accumulator_bound, requant
+from mcucompile.quant.tflite import TfliteRequant, layer_requant
 
 LARGE_TILE = 2048  # bytes of scratch
 NARROW_LIMIT = 2**23  # of the sum that shares its register with another one
@@ -35,7 +36,7 @@ class Layer:
     weights: Array
     bias: Array
     bound: Array
-    rule: Requant
+    rule: Requant | TfliteRequant
     groups: int = 1
 
     @classmethod
@@ -55,11 +56,14 @@ class Layer:
         assert w.data is not None
         assert b.data is not None
         scales = np.broadcast_to(np.asarray(w.q.scale, dtype=np.float64), w.shape[:1])
-        rule = requant((x.q.scale[0] * scales / result.q.scale[0]).tolist(), result.q, clamp)
+        rule = _rule(op, x.q, scales, result.q, clamp)
         total = w.data.astype(np.int64).reshape(w.shape[0], -1).sum(axis=1)
         bias = b.data.astype(np.int64) - x.q.zero_point * total
         bound = accumulator_bound(w.data, bias)
-        within_int32(op, rule, int(bound.max()))
+        if isinstance(rule, Requant):
+            within_int32(op, rule, int(bound.max()))
+        elif not rule.holds(bound):
+            raise too_coarse(op)
         return cls(op, x, result, w.data, bias, bound, rule, groups)
 
     @property
@@ -68,13 +72,28 @@ class Layer:
 
     @property
     def m(self) -> Array:
-        """Multipliers of the channels, int32."""
+        """Multipliers of the channels, int32; places in the table where they are TFLite's."""
+        if isinstance(self.rule, TfliteRequant):
+            return np.arange(len(self.rule.scales), dtype=np.int32)
         return np.asarray(self.rule.m, dtype=np.int32)
+
+    @property
+    def shift(self) -> int | Const:
+        """What every sum is shifted by; the table of multipliers if they are TFLite's."""
+        if isinstance(self.rule, TfliteRequant):
+            return Const("scales", self.rule.table.astype(np.int32).reshape(-1))
+        return self.rule.shift
+
+    @property
+    def once(self) -> Requant:
+        """The rule of a layer that is sure to round by the contract's."""
+        assert isinstance(self.rule, Requant)
+        return self.rule
 
     @property
     def is_plain(self) -> bool:
         """Are results neither shifted nor clamped?"""
-        return self.rule.shift == 0 and (self.rule.lo, self.rule.hi) == (QMIN, QMAX)
+        return self.shift == 0 and (self.rule.lo, self.rule.hi) == (QMIN, QMAX)
 
     def call(
         self,
@@ -106,7 +125,7 @@ class Layer:
             header=header,
             params={
                 **params,
-                "shift": rule.shift,
+                "shift": self.shift,
                 "zp": rule.zero_point,
                 "lo": rule.lo,
                 "hi": rule.hi,
@@ -123,6 +142,15 @@ class Layer:
             why=why,
             macs=self.macs,
         )
+
+
+def _rule(
+    op: Op, x: QParams, weights: Array, y: QParams, clamp: tuple[float, float] | None
+) -> Requant | TfliteRequant:
+    """What becomes of sums: see Op.rounding. weights: scales, one per channel."""
+    if op.rounding == "tflite":
+        return layer_requant(x, weights.tolist(), y, clamp, dense=op.kind == "Dense")
+    return requant((x.scale[0] * weights / y.scale[0]).tolist(), y, clamp)
 
 
 def word_order(count: int) -> Array:

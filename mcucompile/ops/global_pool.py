@@ -14,6 +14,8 @@ from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.plan.program import KernelCall, Operand, RowWindow, Target
+from mcucompile.quant import tflite
+from mcucompile.quant.bounds import too_coarse
 from mcucompile.quant.mean import MeanRule, mean_rule
 from mcucompile.quant.numbers import clamp_bounds
 
@@ -79,6 +81,8 @@ class GlobalPool(Op):
 class GlobalAveragePool(GlobalPool):
     """The mean."""
 
+    rounds_as_tflite = True
+
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         y = operands[0].mean(axis=(1, 2), keepdims=True, dtype=np.float64)
         return (self._clip(y).astype(np.float32),)
@@ -90,17 +94,50 @@ class GlobalAveragePool(GlobalPool):
     def evaluate_int(
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
-        mean = self._rule(operands, results)
         total = arrays[0].sum(axis=(1, 2), keepdims=True, dtype=np.int64)
+        if self.rounding == "tflite":
+            return (self._tflite(operands, results).apply(total),)
+        mean = self._rule(operands, results)
         count = np.array(mean.full)
         return (mean.apply(total, count, count),)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
+        if self.rounding == "tflite":
+            return self._lower_tflite(operands, results)
         params = self._rule(operands, results).params()
         sums = 4 * operands[0].shape[3]  # bytes of an int32 per channel
         return self._call(operands, results, "average", params, (sums, sums))
+
+    def _tflite(self, operands: Sequence[Value], results: Sequence[Value]) -> tflite.MeanRule:
+        _, h, w, _ = operands[0].shape
+        try:
+            return tflite.mean_rule(operands[0].q, results[0].q, h * w, self.clamp)
+        except OverflowError as error:
+            raise too_coarse(self) from error
+
+    def _lower_tflite(self, operands: Sequence[Value], results: Sequence[Value]) -> KernelCall:
+        rule, (x,), (y,) = self._tflite(operands, results), operands, results
+        return KernelCall(
+            op=self.name,
+            kernel="mcuc_mean_tflite_s8",
+            header="mcuc/tflite.h",
+            params={
+                "channels": y.elements,
+                "count": rule.count,
+                "zero": rule.zero,
+                "m": rule.scale.m,
+                "e": rule.scale.exponent,
+                "zp": rule.zero_point,
+                "lo": rule.lo,
+                "hi": rule.hi,
+            },
+            reads=(Operand(x.name, 1, x.elements),),
+            writes=(Operand(y.name, 1, y.elements),),
+            in_place=((0, 0),),
+            why="rounded as TFLite does",
+        )
 
 
 @dataclass(frozen=True)

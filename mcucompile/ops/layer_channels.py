@@ -13,7 +13,7 @@ from mcucompile.errors import InternalError
 from mcucompile.ir import Array, Op, QParams, Value
 from mcucompile.ir.channels import ChannelRange, ChannelRules
 from mcucompile.ops.gemm import Layer
-from mcucompile.quant.numbers import requant
+from mcucompile.quant.numbers import Requant, requant
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class LayerChannels(ChannelRules):
         scales that are exactly their multipliers as they were rounded, and stay what they are.
         """
         rule, y = self.layer.rule, self.layer.y.q
+        assert isinstance(rule, Requant)  # of layers that round otherwise nothing is pruned
         ratio = self.layer.x.q.scale[0] / y.scale[0]
         w_scales, b_scales = (
             np.broadcast_to(np.asarray(q.scale), outputs.shape)[outputs] for q in (w, b)

@@ -261,12 +261,12 @@ def _is_symmetric(v: Value) -> bool:
 
 def reach(layer: gemm.Layer) -> Array:
     """The largest |rescaled sum| of each row of `layer`."""
-    return np.asarray(layer.bound * 2.0**layer.rule.shift * layer.m / 2.0**32 + 1)
+    return np.asarray(layer.bound * 2.0**layer.once.shift * layer.m / 2.0**32 + 1)
 
 
 def sums_of(layer: gemm.Layer) -> Sums:
     """The arithmetic of `layer`."""
-    return Sums(layer.weights, layer.bias, layer.m.astype(np.int64), layer.rule.shift)
+    return Sums(layer.weights, layer.bias, layer.m.astype(np.int64), layer.once.shift)
 
 
 def stream(name: str, layer: gemm.Layer, wide: bool) -> Const:

@@ -40,6 +40,8 @@ def _expand_before(graph: Graph, depthwise: Conv2d) -> Conv2d | None:
     expand = graph.producer(x)
     if not isinstance(expand, Conv2d) or graph.only_user(x) != depthwise:
         return None
+    if depthwise.rounding != "once":  # the fused kernel knows no other rule
+        return None
     if not (depthwise.groups == g.cin == g.cout > 1 and is_fusable(g)):
         return None
     pointwise = expand.geometry(graph.operands(expand), x).is_pointwise and expand.groups == 1

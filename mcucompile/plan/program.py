@@ -88,7 +88,7 @@ class KernelCall:
     op: name of the graph operator it computes.
     kernel: C function, e.g. "mcuc_conv1x1_s8". Its parameter struct is `<kernel>_params`.
     header: the runtime header that defines it, e.g. "mcuc/conv1x1.h".
-    params: the struct's fields in order; a Const becomes a pointer to its array.
+    params: the struct's fields in order; a Const becomes a pointer to its array, a float a float32.
     reads, writes: operands in slot order. A constant activation operand is read from flash.
     scratch: bytes of 4-aligned scratch memory the kernel needs for exactly these params.
     state: bytes that the kernel keeps from one run to the next, and that are zero where it is to
@@ -119,7 +119,7 @@ class KernelCall:
     op: str
     kernel: str
     header: str
-    params: Mapping[str, int | Const]
+    params: Mapping[str, int | float | Const]
     reads: tuple[Operand, ...]
     writes: tuple[Operand, ...]
     scratch: int = 0

@@ -63,6 +63,23 @@ def clamp_bounds(result: QParams, clamp: tuple[float, float] | None) -> tuple[in
     return int(lo), int(hi)
 
 
+def quantize_float32(x: Array, q: QParams) -> Array:
+    """int8 for float32 numbers, as QuantizeLinear: x / scale in float32, ties to even, saturated.
+
+    NaN becomes the lowest number. The C code does the same without libm: see mcuc/border.h.
+    """
+    lo, hi = QMIN - q.zero_point, QMAX - q.zero_point
+    with np.errstate(all="ignore"):
+        y = x.astype(np.float32) / np.float32(q.scale[0])
+    nearest = np.rint(np.clip(np.where(np.isnan(y), lo, y), lo, hi))
+    return np.asarray(nearest + q.zero_point, dtype=np.int8)
+
+
+def dequantize_float32(x: Array, q: QParams) -> Array:
+    """float32 for int8 numbers, as DequantizeLinear: one multiplication in float32."""
+    return np.asarray((x.astype(np.float32) - q.zero_point) * np.float32(q.scale[0]))
+
+
 def accumulator_bound(weights: Array, bias: Array) -> Array:
     """Largest |partial sum| per output channel while the raw int8 inputs are summed, int64.
 

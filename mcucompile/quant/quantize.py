@@ -205,7 +205,8 @@ def _integer_operands(
     is_layer = len(integers) == 3 and integers[2].dtype == "int32"  # input, weights, bias
     if is_layer and op.result_dtype(operands) != BIT:
         x, weights, bias = integers
-        weights, bias = strengthen_faint_channels(x.q, weights, bias, results[0].q)
+        if op.rounding == "once":  # TFLite's multipliers have 31 bits in any case
+            weights, bias = strengthen_faint_channels(x.q, weights, bias, results[0].q)
         _prove_sums(op, x.q, weights, bias, results[0].q)
         return x, weights, bias
     return integers

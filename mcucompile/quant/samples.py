@@ -8,7 +8,7 @@ sample per file, in the order of the names.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,19 +96,52 @@ def random_samples(
 
 def to_model_int8(array: Array, port: Port, qparams: QParams) -> Array:
     """What the compiled model is given for samples of its input `port`, in the C API's layout."""
-    array = _to_port_layout(array, port)
     if _is_float(port):
-        return qparams.quantize(array)
+        return qparams.quantize(to_real(array, port, qparams))
+    array = _to_port_layout(array, port)
     if port.dtype == "uint8":
         return np.asarray(array.astype(np.int16) - 128, dtype=np.int8)
     return np.asarray(array, dtype=np.int8)
 
 
+def to_api(array: Array, port: Port, qparams: QParams) -> Array:
+    """What firmware hands over for samples of the model's input `port`, of its type and layout.
+
+    qparams: of the compiled model's input.
+    """
+    if port.preprocessing is not None:
+        real = to_real(array, replace(port, preprocessing=None), qparams)
+        raw = np.rint(port.preprocessing.raw(real))
+        return np.asarray(np.clip(raw, 0, 255), dtype=np.uint8)
+    if port.element == "float32":
+        return to_real(array, port, qparams).astype(np.float32)
+    stored = to_model_int8(array, port, qparams)
+    return stored if port.element == "int8" else stored.view(np.uint8) ^ np.uint8(128)
+
+
+def from_api(array: Array, port: Port, qparams: QParams) -> Array:
+    """What results of the compiled model mean at the model's output `port`; same shape."""
+    if port.element == "float32" and _is_float(port):
+        return array
+    return from_model_int8(stored_from_api(array, port, qparams), port, qparams)
+
+
+def stored_from_api(array: Array, port: Port, qparams: QParams) -> Array:
+    """The int8 numbers from which results of the C API's type were made; same shape."""
+    if port.element == "float32":
+        return qparams.quantize(array)
+    return (array ^ np.uint8(128)).view(np.int8) if port.element == "uint8" else array
+
+
 def to_real(array: Array, port: Port, qparams: QParams | None) -> Array:
-    """The real numbers that samples of the model's input `port` mean, in the C API's layout.
+    """The real numbers that the float graph is given for samples of the model's input `port`, in
+    the C API's layout.
 
     qparams: of the input, needed for integer ports only.
     """
+    if port.preprocessing is not None and port.preprocessing.form == "folded":
+        raw = port.preprocessing.raw(_to_port_layout(array, port))
+        return np.asarray(raw, dtype=np.float32)
     if _is_float(port):
         return _to_port_layout(array, port)
     assert qparams is not None

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mcucompile.errors import InternalError
 from mcucompile.ir import Array, Graph, Op, Value
 from mcucompile.reference.execute import batches, execute, join
 
 
 def run_int(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
-    """The int8 outputs of the quantized `graph`, samples on axis 0.
+    """The outputs of the quantized `graph`, samples on axis 0: int8, or what the border asks for.
 
-    inputs: int8 per graph input, shape (N, *value.shape[1:]); any N, memory is bounded.
+    inputs: of each graph input's dtype, shape (N, *value.shape[1:]); any N, memory is bounded.
     """
     every = [_run(graph, batch) for batch in batches(graph, inputs)]
     return [join(graph, name, [run[name] for run in every]) for name in graph.outputs]
 
 
 def run_int_all(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
-    """Every activation of `graph` by name, int8, as `run_int`; keeps them all in memory."""
+    """Every activation of `graph` by name, as `run_int`; keeps them all in memory."""
     every = [_run(graph, batch, keep_all=True) for batch in batches(graph, inputs)]
     return {name: join(graph, name, [run[name] for run in every]) for name in every[0]}
 
 
 def _run(graph: Graph, inputs: Sequence[Array], keep_all: bool = False) -> dict[str, Array]:
-    for array in inputs:
-        if array.dtype != np.int8:
-            raise TypeError(f"inputs must be int8, not {array.dtype}")
+    for array, name in zip(inputs, graph.inputs, strict=True):
+        if array.dtype != graph.value(name).dtype:
+            raise TypeError(f"input {name} must be {graph.value(name).dtype}, not {array.dtype}")
     return execute(graph, inputs, _contents, _apply, keep_all)
 
 
@@ -42,7 +40,7 @@ def _apply(
     op: Op, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
 ) -> Sequence[Array]:
     answer = op.evaluate_int(operands, results, arrays)
-    for array in answer:
-        if array.dtype != np.int8:
+    for array, value in zip(answer, results, strict=True):
+        if array.dtype != value.dtype:
             raise InternalError(f"the integer reference of {op.name} gives {array.dtype}")
     return answer

@@ -14,7 +14,7 @@ from mcucompile import __version__
 from mcucompile.board import Board, Memory
 from mcucompile.cost.steps import estimated_cycles
 from mcucompile.cycles import cycle_model
-from mcucompile.emit.views import weight_bytes
+from mcucompile.emit.views import port_meaning, weight_bytes
 from mcucompile.emulate.build import model_cflags
 from mcucompile.emulate.code_size import FunctionSize
 from mcucompile.emulate.work import Work
@@ -309,6 +309,8 @@ def _ports(
             "name": port.name,
             "shape": list(port.shape),
             "dtype": port.dtype,
+            "element": port.element,
+            "meaning": port_meaning(port),
             "offset": regions[name].offset,
             "end": regions[name].end,
         }

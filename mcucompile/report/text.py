@@ -146,10 +146,12 @@ def _change(figure: Report) -> str:
 
 
 def _port_lines(kind: str, ports: Sequence[Report]) -> list[str]:
-    return [
-        f"{kind:10} {p['name']}: {_shape(p['shape'])} {p['dtype']}, as int8 at {_range(p)}"
-        for p in ports
-    ]
+    lines = []
+    for p in ports:
+        place = f"as {p['element']} at {_range(p)}"
+        lines.append(f"{kind:10} {p['name']}: {_shape(p['shape'])} {p['dtype']}, {place}")
+        lines += [f"{'':10} {p['meaning']}"] if p["meaning"] else []
+    return lines
 
 
 def _sram(report: Report) -> list[str]:

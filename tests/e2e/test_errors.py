@@ -55,6 +55,8 @@ CASES = {
     "three_unsupported": Case(_compile("unsupported.onnx"), 3),
     "depends_on_data": Case(_compile("dependent.onnx"), 3),
     "symbolic_dim": Case(_compile("symbolic.onnx"), 3),
+    "raw_numbers": Case(_compile("cnn.onnx", "--input-mean 128"), 2),
+    "raw_channels": Case(_compile("cnn.onnx", "--input-type uint8 --input-scale 0.1,0.2,0.3"), 2),
     "unknown_board": Case(_compile("cnn.onnx", board="stm32f764"), 2),
     "broken_board": Case(_compile("cnn.onnx", board="{d}/board.toml"), 2),
     "calib_shape": _calib("shape.npz"),

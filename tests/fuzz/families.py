@@ -12,8 +12,10 @@ from mcucompile.ir import Array, Graph
 from mcucompile.ir.storage import BIT
 from mcucompile.lower import lower
 from mcucompile.plan.program import Optimize, Target
+from mcucompile.quant.tflite import with_rounding
 from tests.fuzz import (
     binary,
+    border,
     elementwise,
     layers,
     moves,
@@ -40,6 +42,9 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "mul": elementwise.mul,
     "table": elementwise.table,
     "softmax": elementwise.softmax,
+    "border": border.border,
+    "add_tflite": lambda dice: with_rounding(elementwise.add(dice), "tflite"),
+    "mean_tflite": lambda dice: with_rounding(pools.global_pool(dice), "tflite"),
     "matmul": pairwise.matmul,
     "factor": pairwise.factor,
     "extremum": pairwise.extremum,
@@ -95,6 +100,8 @@ def _inputs(dice: Dice, graph: Graph) -> tuple[Array, ...]:
         return (np.concatenate([np.full_like(usual[0][:1], dice.one_of([-1, 1])), usual[0]]),)
     if graph.has_value("w"):
         extreme = [layers.worst_input(dice, graph)]
+    elif any(graph.value(name).dtype != "int8" for name in graph.inputs):
+        extreme = random_inputs(graph, 1, dice.rng)
     else:
         ends = dice.one_of([[-128], [127], [-128, 127]])
         shapes = [graph.value(name).shape for name in graph.inputs]

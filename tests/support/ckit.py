@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mcucompile.emit import EmitOptions, emit
-from mcucompile.ir import Array, Graph
+from mcucompile.ir import Array, Graph, QParams
 from mcucompile.ir.storage import BIT, to_stored
 from mcucompile.lower import lower
 from mcucompile.plan.check import check_plan
@@ -37,17 +37,30 @@ static void run_{name}(int samples) {{
 
 
 def random_inputs(graph: Graph, samples: int, rng: np.random.Generator) -> list[Array]:
-    """int8 samples for every input of `graph`, extreme values over-represented."""
+    """Samples for every input of `graph`, extreme values over-represented."""
     arrays = []
     for name in graph.inputs:
-        shape = (samples, *graph.value(name).shape[1:])
-        if graph.value(name).dtype == BIT:
+        value = graph.value(name)
+        shape = (samples, *value.shape[1:])
+        if value.dtype == BIT:
             arrays.append(random_bits(shape, rng))
             continue
         data = rng.integers(-128, 128, shape)
         extreme = rng.choice([-128, 127], shape)
-        arrays.append(np.where(rng.random(shape) < 0.2, extreme, data).astype(np.int8))
+        stored = np.where(rng.random(shape) < 0.2, extreme, data).astype(np.int8)
+        real = value.dtype == "float32"
+        arrays.append(_reals(value.q, stored, rng) if real else stored.view(value.dtype))
     return arrays
+
+
+def _reals(q: QParams, stored: Array, rng: np.random.Generator) -> Array:
+    """Numbers that QuantizeLinear takes for about `stored`, with ties, and some that are none."""
+    halves = rng.integers(-2, 3, stored.shape) / 2
+    x = ((stored.astype(np.float64) - q.zero_point + halves) * q.scale[0]).astype(np.float32)
+    odd = rng.choice(
+        np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, -0.0], np.float32), x.shape
+    )
+    return np.where(rng.random(x.shape) < 0.05, odd, x)
 
 
 def check_graphs(

@@ -8,14 +8,15 @@ from dataclasses import replace
 from mcucompile.ir import Graph, Op, Port, QParams, Value
 
 
-def op_graph(op: Op, operands: Sequence[Value], result_qparams: QParams) -> Graph:
+def op_graph(op: Op, operands: Sequence[Value], result_qparams: QParams, dtype: str = "") -> Graph:
     """A quantized graph of the single operator `op`; operands without data are its inputs."""
     graph = Graph("case")
     for value in operands:
         if not graph.has_value(value.name):
             graph.add_value(value)
     (result,) = graph.append(op, operands, ("y",))
-    graph.set_value(replace(result, dtype=op.result_dtype(operands), qparams=result_qparams))
+    stored = dtype or op.result_dtype(operands)
+    graph.set_value(replace(result, dtype=stored, qparams=result_qparams))
     names = dict.fromkeys(v.name for v in operands if not v.is_constant)
     graph.inputs, graph.outputs = tuple(names), (result.name,)
     graph.input_ports = tuple(Port(n, graph.value(n).shape, "int8") for n in graph.inputs)

@@ -169,7 +169,9 @@ class KernelProgram:
 def _kernel_text(call: KernelCall) -> str:
     fields = []
     for name, value in call.params.items():
-        reader = "constant()" if isinstance(value, Const) else f"(__typeof__(p.{name}))number()"
+        reader = f"(__typeof__(p.{name}))number()"
+        if isinstance(value, Const | float):
+            reader = "constant()" if isinstance(value, Const) else "real()"
         fields.append(f"    p.{name} = {reader};\n")
     return _KERNEL.format(header=call.header, kernel=call.kernel, fields="".join(fields))
 
@@ -235,6 +237,8 @@ def _record(case: Case, call: KernelCall, ways: Sequence[tuple[int, int]]) -> by
     for value in call.params.values():
         if isinstance(value, Const):
             record += _numbers(value.data.nbytes) + value.data.tobytes()
+        elif isinstance(value, float):
+            record += struct.pack("<f", value)
         else:
             record += _numbers(value)
     same = _same_as(call)

@@ -50,7 +50,8 @@ typedef struct {
     const uint32_t *weights;
     const uint32_t *pads;
     const int32_t *channels;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_binary_conv_s8_params;
 
 /* What both kernels have in common. */

@@ -27,7 +27,8 @@ typedef struct {
     const uint32_t *weights;
     int32_t small; /* tiles of two pixels instead of four */
     int32_t wide;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_conv1x1_s8_params;
 
 typedef mcuc_conv1x1_s8_params mcuc_conv1x1_any_s8_params;

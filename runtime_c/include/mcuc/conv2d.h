@@ -36,7 +36,8 @@ typedef struct {
     const uint32_t *weights;
     int32_t small; /* tiles of two pixels instead of four */
     int32_t wide;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_conv2d_s8_params;
 
 typedef mcuc_conv2d_s8_params mcuc_conv2d_any_s8_params;

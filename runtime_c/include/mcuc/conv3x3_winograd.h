@@ -44,7 +44,8 @@ typedef struct {
     int32_t in_zp;
     int32_t tiles; /* computed together: 4, or 2 for less scratch and for results up to 4 wide */
     const uint32_t *weights;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_conv3x3_winograd_s8_params;
 
 typedef mcuc_conv3x3_winograd_s8_params mcuc_conv3x3_winograd_any_s8_params;

@@ -47,7 +47,8 @@ typedef struct {
     int32_t in_zp;
     const uint32_t *weights;
     int32_t wide;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_conv_thin_s8_params;
 
 typedef mcuc_conv_thin_s8_params mcuc_conv_thin_any_s8_params;

@@ -35,7 +35,8 @@ typedef struct {
     const int32_t *starts;
     const uint32_t *weights;
     int32_t wide;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_conv_transpose_s8_params;
 
 /* The pixels of column phase g in row y, which has phase f, to the output row o. */

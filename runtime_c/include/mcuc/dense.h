@@ -34,7 +34,8 @@ typedef struct {
     const uint32_t *weights;
     int32_t m;
     int32_t wide;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_dense_s8_params;
 
 typedef mcuc_dense_s8_params mcuc_dense_any_s8_params;

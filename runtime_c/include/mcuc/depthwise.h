@@ -46,7 +46,8 @@ typedef struct {
     const int8_t *weights;
     const int32_t *bias;
     const int32_t *m;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_depthwise_params;
 
 /* What computes a run; NULL where there is no assembly for it. x: the first window of the first

@@ -33,7 +33,8 @@ typedef struct {
     const int8_t *weights;
     const int32_t *bias;
     const int32_t *m;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_depthwise_s8_params;
 
 /* Expands one input row of `count` channels (x: its first pixel; NULL: padding) to a slot. The

@@ -30,11 +30,13 @@ typedef struct {
     const int8_t *weights;
     const int32_t *bias;
     const int32_t *m;
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
     int32_t cin;
     int32_t wide;
     const uint32_t *expand_weights;
-    int32_t expand_shift, expand_lo, expand_hi;
+    mcuc_shift expand_shift;
+    int32_t expand_lo, expand_hi;
 } mcuc_expand_depthwise_params;
 
 /* The pointwise convolution. */

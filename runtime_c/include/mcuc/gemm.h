@@ -22,7 +22,8 @@
 
 /* The loop over pairs of channels exists in assembly, too, for most tiles of four pixels. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FP) && __ARM_ARCH_PROFILE == 'M' &&                \
-    defined(__GNUC__) && __GNUC__ >= 8 && !defined(__clang__) && !defined(MCUC_PORTABLE)
+    defined(__GNUC__) && __GNUC__ >= 8 && !defined(__clang__) && !defined(MCUC_PORTABLE) &&        \
+    !defined(MCUC_REQUANT_TFLITE)
 #include "mcuc/arch/gemm_dsp.h"
 #endif
 
@@ -106,7 +107,7 @@ MCUC_KERNEL void mcuc_gemm_emit(int8_t *o, int32_t sum0, int32_t sum1, int32_t m
     }
     if (wide) {
         o[1] = mcuc_rescale_apply(r, sum1, m1);
-    } else if (r.shift > 0) {
+    } else if (mcuc_is_shifted(r.shift)) {
         o[1] = mcuc_rescale_apply(r, difference >> 8, m1);
     } else {
         const int32_t scaled = mcuc_mul_floor(difference, m1, 256 * r.zp + 128);

@@ -6,10 +6,13 @@
 
 #define MCUC_MAX_RANK 6
 
+typedef enum { MCUC_INT8, MCUC_UINT8, MCUC_FLOAT32 } mcuc_type;
+
 /* One input or output: real = scale * (q - zero_point). */
 typedef struct {
     const char *name;             /* in the ONNX model */
     const char *layout;           /* "NHWC", "NCHW" or "" */
+    mcuc_type type;               /* of a number */
     int32_t size;                 /* bytes */
     int32_t rank;                 /* entries of shape in use */
     int32_t shape[MCUC_MAX_RANK]; /* in the model's own layout, batch 1 */

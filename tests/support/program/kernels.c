@@ -49,6 +49,12 @@ int32_t number(void) {
     return value;
 }
 
+float real(void) {
+    float value;
+    read_input(&value, sizeof value);
+    return value;
+}
+
 const void *constant(void) {
     size_t size = (size_t)number();
     void *data = allocate(size);

@@ -17,6 +17,9 @@ extern const kernel *const kernels[];
 /* The next number of in.bin. */
 int32_t number(void);
 
+/* The same for a number that is not whole. */
+float real(void);
+
 /* The next array of in.bin, in a block of its own. */
 const void *constant(void);
 

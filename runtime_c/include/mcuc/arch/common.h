@@ -74,9 +74,36 @@ MCUC_KERNEL int8_t mcuc_requant(int32_t acc, int32_t m, int32_t shift, int32_t z
     return mcuc_clamp8(mcuc_mul_round(acc * (int32_t)(1u << shift), m, zp), lo, hi);
 }
 
+/* x * m / 2^31 * 2^e as TFLite computes it: rounded to an integer before the division by a power of
+ * two (e < 0), one half up, and again after it, one half away from zero. */
+MCUC_KERNEL int32_t mcuc_tflite_scale(int32_t x, int32_t m, int32_t e) {
+    const int64_t product = (int64_t)(x * (int32_t)(1u << (e > 0 ? e : 0))) * m;
+    const int32_t half = product >= 0 ? 1 << 30 : 1 - (1 << 30);
+    const int32_t high = (int32_t)((product + half) / 0x80000000LL), right = e > 0 ? 0 : -e;
+    const int32_t mask = (int32_t)((1u << right) - 1u), rest = high & mask;
+    return (high >> right) + (rest > (mask >> 1) + (high < 0));
+}
+
+/* Of a layer: how far its sums are shifted. If it rounds as TFLite does: a table with m and e of
+ * each channel, and the "multipliers" of its kernel are places in it. */
+#ifdef MCUC_REQUANT_TFLITE
+typedef const int32_t *mcuc_shift;
+
+MCUC_KERNEL int mcuc_is_shifted(mcuc_shift shift) {
+    return shift != NULL;
+}
+#else
+typedef int32_t mcuc_shift;
+
+MCUC_KERNEL int mcuc_is_shifted(mcuc_shift shift) {
+    return shift > 0;
+}
+#endif
+
 /* What turns the accumulators of a layer into its results, besides the multipliers. */
 typedef struct {
-    int32_t shift, zp, lo, hi;
+    mcuc_shift shift;
+    int32_t zp, lo, hi;
 } mcuc_rescale;
 
 /* The common case, in which everything but the zero-point folds away. */
@@ -86,7 +113,12 @@ MCUC_KERNEL mcuc_rescale mcuc_rescale_plain(int32_t zp) {
 }
 
 MCUC_KERNEL int8_t mcuc_rescale_apply(mcuc_rescale r, int32_t acc, int32_t m) {
+#ifdef MCUC_REQUANT_TFLITE
+    const int32_t *scale = r.shift + 2 * m;
+    return (int8_t)mcuc_clamp(mcuc_tflite_scale(acc, scale[0], scale[1]) + r.zp, r.lo, r.hi);
+#else
     return mcuc_requant(acc, m, r.shift, r.zp, r.lo, r.hi);
+#endif
 }
 
 #endif
