@@ -31,7 +31,8 @@ def run_float_all(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
 
 
 def _run(graph: Graph, inputs: Sequence[Array], keep_all: bool = False) -> dict[str, Array]:
-    reals = [np.asarray(a, dtype=np.float32) for a in inputs]
+    given = [graph.value(name) for name in graph.inputs]
+    reals = [saturated(value, array) for value, array in zip(given, inputs, strict=True)]
     return execute(graph, reals, lambda v: v.real, _apply, keep_all)
 
 
