@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -47,6 +48,15 @@ def _dim(text: str) -> tuple[str, int]:
 
 def _sizes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
     return dict(_dim(text) for text in value)
+
+
+def _grid(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value)
+    if found is None:
+        raise click.BadParameter(f"'{value}' is not ROWSxCOLUMNS, as in 3x3")
+    return int(found[1]), int(found[2])
 
 
 def _floats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
@@ -181,9 +191,15 @@ COMPILE_OPTIONS = (
     ),
     click.option(
         "--schedule",
-        type=click.Choice(["auto", "whole", "stream"]),
+        type=click.Choice(["auto", "whole", "stream", "patch"]),
         default="auto",
-        help="Run layers whole or row by row; auto leaves it to -O [auto].",
+        help="Run layers whole, row by row or in patches; auto leaves it to -O [auto].",
+    ),
+    click.option(
+        "--patches",
+        metavar="ROWSxCOLUMNS",
+        callback=_grid,
+        help="Patches of --schedule patch [what needs the least SRAM].",
     ),
     click.option(
         "--data-scale", type=float, default=1.0, help="Samples are mapped x -> S*x + O first [1]."
@@ -208,6 +224,8 @@ def json_option(function: F) -> F:
 
 def _options(args: dict[str, Any]) -> CompileOptions:
     """The compile options among a command's arguments."""
+    if args["patches"] is not None and args["schedule"] != "patch":
+        raise click.UsageError("--patches needs --schedule patch")
     calib = args["calib"]
     samples = SampleOptions(calib, args["data_scale"], args["data_offset"]) if calib else None
     return CompileOptions(
@@ -233,6 +251,7 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         requant=args["requant"],
         prune_channels=not args["no_prune_channels"],
         schedule=args["schedule"],
+        patches=args["patches"],
         stream_input=args["stream_input"],
         quantize=args["quantize"],
         force=args["force"],

@@ -24,6 +24,7 @@ from mcucompile.options import CompileOptions
 from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.passes.keep_states import keep_states
 from mcucompile.passes.prune_channels import prune_channels
+from mcucompile.patching import Patches, split_best
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions
@@ -42,8 +43,8 @@ RESERVED = 1024  # bytes of RAM for the stack and the statics of a model
 class Compilation:
     """A compiled model with everything that later stages and people ask about.
 
-    quantized: with all channels. graph: what is run, without those that nothing depends on. files:
-    path -> text of the C sources.
+    quantized: with all channels. pruned_graph: without those that nothing depends on. graph: what
+    is run: that, or what `patches` says cut into patches. files: path -> text of the C sources.
     """
 
     path: Path
@@ -53,7 +54,9 @@ class Compilation:
     board: Board
     options: CompileOptions
     quantized: Quantized
+    pruned_graph: Graph
     graph: Graph
+    patches: Patches | None
     plan: Plan
     files: dict[str, str] = field(repr=False)
 
@@ -78,25 +81,29 @@ def compile_model(
     graph = set_border(quantized.graph, options.input_type, options.output_type)
     if options.prune_channels and options.requant == "once":
         graph = prune_channels(graph)
+    pruned = graph
 
     progress("plan")
     target = replace(board.target(options.optimize), winograd=options.winograd)
-    graph, plan = plan_graph(graph, target, _plan_options(board, options))
+    plan_options, patches = _plan_options(board, options), None
+    if options.schedule == "patch":
+        graph, patches = split_best(graph, target, plan_options, options.patches)
+    graph, plan = plan_graph(graph, target, plan_options)
     check_plan(plan)
 
     progress("emit")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     emit_options = EmitOptions(name, path.name, sha256, board.name, options.optimize)
     files = emit(graph, plan, emit_options)
-    return Compilation(path, model, sha256, name, board, options, quantized, graph, plan, files)
+    graphs = (quantized, pruned, graph)
+    return Compilation(path, model, sha256, name, board, options, *graphs, patches, plan, files)
 
 
 def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:
     """The arena may have what the stack and the model's statics leave of the board's RAM."""
     ram = max(board.ram_bytes - RESERVED, 0)
-    return PlanOptions(
-        options.optimize, ram, options.keep_input, options.schedule, options.stream_input
-    )
+    schedule = "whole" if options.schedule == "patch" else options.schedule
+    return PlanOptions(options.optimize, ram, options.keep_input, schedule, options.stream_input)
 
 
 def write_sources(compilation: Compilation, folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mcucompile.errors import InternalError
 from mcucompile.ir import Graph
-from mcucompile.plan.program import KernelCall, Program, Target, height
+from mcucompile.plan.insets import set_in
+from mcucompile.plan.program import Inset, KernelCall, Program, Target, height
 
 CODE_RESERVE = 48 * 1024  # bytes of flash for the code of a large model
 
@@ -19,6 +21,8 @@ def lower(graph: Graph, target: Target) -> Program:
     an operator's integers cannot keep the number contract.
     """
     calls: list[KernelCall] = []
+    stored: set[bytes] = set()  # what several calls read is there once
+    wishes: dict[str, Mapping[str, Inset]] = {}
     aliases: dict[str, str] = {}
     constants = {v.name: v.data.nbytes for v in graph.values() if v.data is not None}
     if target.flash is not None:
@@ -41,9 +45,13 @@ def lower(graph: Graph, target: Target) -> Program:
         if [o.value for o in call.writes] != [v.name for v in results]:
             raise InternalError(f"lowering of {op.name} does not write the operator's results")
         calls.append(call)
+        wishes[op.name] = op.insets(operands, results)
         if target.flash is not None:
-            spent = sum(c.data.nbytes for c in call.consts)
+            fresh = [c for c in call.consts if c.data.tobytes() not in stored]
+            stored |= {c.data.tobytes() for c in fresh}
+            spent = sum(c.data.nbytes for c in fresh)
             own = sum(constants.pop(v.name, 0) for v in operands)
             target = replace(target, flash=target.flash - max(0, spent - own))
     values = {v.name: v for v in graph.values()}
-    return Program(tuple(calls), values, aliases, graph.inputs, graph.outputs)
+    program = Program(tuple(calls), values, aliases, graph.inputs, graph.outputs)
+    return set_in(program, wishes)

@@ -10,7 +10,7 @@ import numpy as np
 from mcucompile.compiler import Compilation, Progress, write_sources
 from mcucompile.cost.steps import step_instructions
 from mcucompile.emit.boundary import shared_kernels
-from mcucompile.emit.views import weight_bytes
+from mcucompile.emit.constants import weight_bytes
 from mcucompile.emulate import build, qemu
 from mcucompile.emulate.work import measure_work
 from mcucompile.errors import ToolchainError
@@ -32,7 +32,7 @@ def measure(compilation: Compilation, progress: Progress = lambda text: None) ->
         write_sources(compilation, folder / "model")
         c = compilation
         sizes = build.measure(folder / "model", c.name, c.board, c.plan, folder / "build")
-    weights = sum(weight_bytes(c.plan, step.call) for step in c.plan.steps)
+    weights = sum(weight_bytes(c.plan))
     code = sizes.flash_bytes - weights
     return Measured(code, sizes.stack_bytes, sizes.static_bytes, sizes.functions)
 
@@ -76,7 +76,8 @@ def report(
 ) -> Report:
     """The report of a compilation with what was measured of it."""
     c = compilation
-    info = ModelInfo(c.name, c.sha256, sum(s.call.macs for s in c.plan.steps), _params(c))
+    macs = sum(s.call.macs for s in c.plan.steps)
+    info = ModelInfo(c.name, c.sha256, macs if c.patches is None else c.patches.macs[0], _params(c))
     return build_report(
         c.graph,
         c.plan,
@@ -85,9 +86,10 @@ def report(
         measured,
         profiled,
         (*c.quantized.warnings, *warnings),
-        c.quantized.graph,
+        (c.quantized.graph, c.pruned_graph),
         quantization(c.quantized, c.options),
         step_instructions(c.plan, shared_kernels(c.plan, c.options.optimize)),
+        c.patches,
     )
 
 

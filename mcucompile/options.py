@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mcucompile.ir import Element, RequantRule
+from mcucompile.passes.split_patches import Grid
 from mcucompile.plan.planner import Scheduling
 from mcucompile.plan.program import Optimize
 
@@ -36,9 +37,10 @@ class CompileOptions:
     of channels between layers. rounding: of weights, see quant/round_weights.py.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
-    schedule: how steps are run; see PlanOptions. stream_input: the firmware hands the rows of the
-    input over one by one. winograd: use Winograd convolutions wherever possible, never, or (None)
-    where they pay.
+    schedule: how steps are run; see PlanOptions. `patch` runs a segment patch by patch and the rest
+    whole; patches: in this grid of (rows, columns), None for that which needs the least SRAM.
+    stream_input: the firmware hands the rows of the input over one by one. winograd: use Winograd
+    convolutions wherever possible, never, or (None) where they pay.
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
     binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
     states from one run to the next.
@@ -62,7 +64,8 @@ class CompileOptions:
     input_layout: Literal["", "nhwc", "nchw"] = ""
     dims: Mapping[str, int] = field(default_factory=dict)
     keep_input: bool = False
-    schedule: Scheduling = "auto"
+    schedule: Scheduling | Literal["patch"] = "auto"
+    patches: Grid | None = None
     stream_input: bool = False
     winograd: bool | None = None
     prune_channels: bool = True

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from mcucompile import __version__, resources
 from mcucompile.emit import ctext
 from mcucompile.emit.boundary import shared_kernels
+from mcucompile.emit.constants import constants
 from mcucompile.emit.schedule import segment_views
-from mcucompile.emit.views import TensorView, const_views, step_view, tensor_view
+from mcucompile.emit.views import TensorView, const_views, step_view, tensor_view, twins
 from mcucompile.ir import Graph, Port
 from mcucompile.plan.plan import ARENA_ALIGN, Plan, Region
 from mcucompile.plan.program import Optimize
@@ -44,7 +45,10 @@ class EmitOptions:
 def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
     """{path relative to the output folder: text}; the same input gives the same bytes."""
     shared = shared_kernels(plan, options.optimize)
-    steps = [step_view(graph, plan, i, options.name, shared[i]) for i in range(len(plan.steps))]
+    consts = constants(plan)
+    steps = [
+        step_view(graph, plan, i, options.name, shared[i], consts) for i in range(len(plan.steps))
+    ]
     headers = sorted({s.call.header for s in plan.steps} | {"mcuc/mcuc.h", "mcuc/copy.h"})
     context = {
         "options": options,
@@ -62,7 +66,8 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
         "steps": steps,
         "segments": segment_views(plan),
         "shared": sorted({s.kernel for s in steps if s.shared}),
-        "consts": const_views(plan, options.name),
+        "twins": twins(steps),
+        "consts": const_views(consts, options.name),
         "inputs": _tensors(graph, graph.inputs, graph.input_ports, plan.inputs),
         "outputs": _tensors(graph, graph.outputs, graph.output_ports, plan.outputs),
     }

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcucompile.emit import ctext
+from mcucompile.emit.constants import Constant, Constants, operand_name
 from mcucompile.ir import Array, Graph, Op, Port, QParams, Value
 from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan.plan import Place, Plan, Region, Step
-from mcucompile.plan.program import Const, KernelCall, Operand
+from mcucompile.plan.program import Const, Operand
 
 
 @dataclass(frozen=True)
@@ -106,35 +107,32 @@ def _list(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 
 
-def const_views(plan: Plan, prefix: str) -> list[ConstView]:
-    """Every constant array of the plan, in step order."""
-    views = []
-    for i, step in enumerate(plan.steps):
-        for const in step.call.consts:
-            views.append(_const_view(_symbol(prefix, i, const.name), const.data))
-        for slot, (operand, region) in enumerate(zip(step.call.reads, step.reads, strict=True)):
-            if region is None:
-                data = plan.program.values[plan.program.root(operand.value)].data
-                assert data is not None
-                views.append(_const_view(_symbol(prefix, i, f"operand{slot}"), data.reshape(-1)))
-    return views
+def const_views(found: Constants, prefix: str) -> list[ConstView]:
+    """Every constant array, in step order."""
+    own = [c for key, c in found.items() if key == (c.step, c.name)]
+    return [_const_view(_symbol(prefix, c), c.data) for c in own]
 
 
-def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -> StepView:
+def step_view(
+    graph: Graph, plan: Plan, index: int, prefix: str, shared: bool, found: Constants
+) -> StepView:
     step = plan.steps[index]
     call = step.call
     params: list[tuple[str, str]] = []
     for field, value in call.params.items():
         if isinstance(value, Const):
-            params.append((field, _symbol(prefix, index, value.name)))
+            params.append((field, _symbol(prefix, found[index, value.name])))
         elif isinstance(value, float):
             params.append((field, ctext.floating(value)))
         else:
             params.append((field, ctext.integer(value)))
     sources = []
     for slot, (operand, place) in enumerate(zip(call.reads, step.reads, strict=True)):
-        constant = _symbol(prefix, index, f"operand{slot}")
-        sources.append(_rows(constant, operand) if place is None else _view(place))
+        if place is None:
+            constant = _symbol(prefix, found[index, operand_name(slot)])
+            sources.append(_rows(constant, operand))
+        else:
+            sources.append(_view(place))
     targets = [_view(place) for place in step.writes]
     if step.state is not None:
         targets.append(f"{{arena + {step.state.offset}, {step.state.size}, 1}}")
@@ -152,11 +150,13 @@ def step_view(graph: Graph, plan: Plan, index: int, prefix: str, shared: bool) -
     )
 
 
-def weight_bytes(plan: Plan, call: KernelCall) -> int:
-    """Flash bytes of the constants one step reads."""
-    operands = (plan.program.values[plan.program.root(o.value)] for o in call.reads)
-    tables = sum(c.data.nbytes for c in call.consts)
-    return tables + sum(v.data.nbytes for v in operands if v.data is not None)
+def twins(steps: Sequence[StepView]) -> dict[int, int]:
+    """Step -> the first one that computes the same with the same parameters, elsewhere; for all
+    that are not the only one to do so."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for s in steps:
+        groups.setdefault((s.kernel, s.params), []).append(s.index)
+    return {i: group[0] for group in groups.values() if len(group) > 1 for i in group}
 
 
 def _describe(graph: Graph, step: Step) -> list[str]:
@@ -206,8 +206,8 @@ def _rows(base: str, operand: Operand) -> str:
     return f"{{{base}, {operand.row_bytes}, {operand.rows}}}"
 
 
-def _symbol(prefix: str, step: int, name: str) -> str:
-    return f"{prefix}_step{step}_{name}"
+def _symbol(prefix: str, constant: Constant) -> str:
+    return f"{prefix}_step{constant.step}_{constant.name}"
 
 
 def _const_view(symbol: str, data: Array) -> ConstView:

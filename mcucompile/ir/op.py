@@ -9,10 +9,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 from mcucompile.ir.channels import ChannelRules
-from mcucompile.ir.types import Array, QParams, RequantRule, Shape, Value
+from mcucompile.ir.types import Array, Box, QParams, RequantRule, Shape, Value
 
 if TYPE_CHECKING:
-    from mcucompile.plan.program import KernelCall, RowWindow, Target
+    from mcucompile.plan.program import Inset, KernelCall, RowWindow, Target
 
 
 class QuantRule(Enum):
@@ -40,6 +40,7 @@ class Op(ABC):
     is_view: ClassVar[bool] = False  # the result is the operand's bytes under another shape
     rounds_as_tflite: ClassVar[bool] = False
     is_rowwise: ClassVar[bool] = False  # a row of the result depends on the same row of operands
+    is_pixelwise: ClassVar[bool] = False  # and a pixel on the same pixel
     takes_sign: ClassVar[bool] = False  # the result depends on nothing but the operand's sign
 
     @property
@@ -122,6 +123,31 @@ class Op(ABC):
         shape, result = operands[operand].shape, results[0].shape
         same = len(shape) == len(result) == 4 and shape[1] == result[1]
         return RowWindow() if self.is_rowwise and same else None
+
+    def patch(
+        self, box: Box, operands: Sequence[Value], results: Sequence[Value]
+    ) -> tuple[Op, tuple[Box | None, ...]] | None:
+        """The operator that computes the pixels `box` of the result, (N, H, W, C), in the same
+        integers, and which pixels of each operand it needs; None for one that it needs as it is.
+
+        None if there is no such operator.
+        """
+        image = results[0].shape
+        if not self.is_pixelwise or len(image) != 4:
+            return None
+        boxes: list[Box | None] = []
+        for v in operands:
+            same = len(v.shape) == 4 and v.shape[1:3] == image[1:3]
+            repeats = v.is_constant or len(v.shape) != 4 or v.shape[1:3] == (1, 1)
+            if not same and not repeats:
+                return None
+            boxes.append(box if same else None)
+        return self, tuple(boxes)
+
+    def insets(self, operands: Sequence[Value], results: Sequence[Value]) -> Mapping[str, Inset]:
+        """For an operator that only moves bytes: where its result is in its operand, or its
+        operands in its result. Where values are stored like that it has nothing to do."""
+        return {}
 
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         """How channels pass through the operator on quantized values. By default, none may go."""

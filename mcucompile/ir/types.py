@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+Box = tuple[range, range]  # rows and columns of an image
 RequantRule = Literal["once", "tflite"]  # the number contract's rule, or that of quant/tflite.py
 Element = Literal["int8", "uint8", "float32"]  # of the C API
 

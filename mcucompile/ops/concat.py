@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
-from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ir import Array, Box, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRange, ChannelRules
 from mcucompile.ops.channelwise import Channelwise, take
 from mcucompile.ops.reshape import Reshape
-from mcucompile.plan.program import KernelCall, Operand, Target
+from mcucompile.plan.program import Inset, KernelCall, Operand, Target, inset
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,22 @@ class Concat(Op):
         last = self.axis % len(results[0].shape) == len(results[0].shape) - 1
         kind = _BesideEachOther if last else _AboveEachOther
         return kind(self, tuple(operands), tuple(results))
+
+    def patch(
+        self, box: Box, operands: Sequence[Value], results: Sequence[Value]
+    ) -> tuple[Op, tuple[Box | None, ...]] | None:
+        images = all(len(v.shape) == 4 and not v.is_constant for v in operands)
+        return (self, (box,) * len(operands)) if images and self.axis % 4 == 3 else None
+
+    def insets(self, operands: Sequence[Value], results: Sequence[Value]) -> Mapping[str, Inset]:
+        found: dict[str, Inset] = {}
+        (result,), first = results, 0
+        axis = self.axis % len(result.shape)
+        for v in operands:
+            start = [first if i == axis else 0 for i in range(len(result.shape))]
+            found |= inset(result.name, result.shape, v.name, v.shape, start)
+            first += v.shape[axis]
+        return found
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
-from mcucompile.ir import Array, Op, Shape, Value
+from mcucompile.ir import Array, Box, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
@@ -18,7 +18,7 @@ from mcucompile.ops.conv_kernels import lower_conv
 from mcucompile.ops.layer_channels import LayerChannels
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.ops.weights import import_bias, import_weights
-from mcucompile.ops.window import Pair, window
+from mcucompile.ops.window import Pads, Pair, window, windows_seen
 from mcucompile.plan.program import KernelCall, RowWindow, Target
 from mcucompile.quant.constants import quantize_weights_and_bias
 
@@ -34,7 +34,7 @@ class Convolution(Op):
     rounds_as_tflite = True
 
     strides: Pair = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pads: Pads = (0, 0, 0, 0)
     dilations: Pair = (1, 1)
     groups: int = 1
     clamp: tuple[float, float] | None = None
@@ -127,6 +127,14 @@ class Convolution(Op):
 @dataclass(frozen=True)
 class Conv2d(Convolution):
     """A convolution of int8 numbers."""
+
+    def patch(
+        self, box: Box, operands: Sequence[Value], results: Sequence[Value]
+    ) -> tuple[Op, tuple[Box | None, ...]] | None:
+        kernel, size = operands[1].shape[1:3], operands[0].shape[1:3]
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, self.dilations, strict=True)]
+        seen = windows_seen(box, size, reach, self.strides, self.pads)
+        return None if seen is None else (replace(self, pads=seen[1]), (seen[0], None, None))
 
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         layer = self.layer(operands, results[0])

@@ -25,6 +25,7 @@ class Dense(Op):
     rounds_as_tflite = True
 
     is_rowwise = True
+    is_pixelwise = True
 
     clamp: tuple[float, float] | None = None
 

@@ -139,6 +139,7 @@ class Layer:
             tile=tile,
             row_unit=row_unit,
             takes_top=takes_top,
+            pitched=True,
             why=why,
             macs=self.macs,
         )

@@ -19,6 +19,7 @@ class Pairwise(Op):
     """Element by element; operands are broadcast as in numpy."""
 
     is_rowwise = True
+    is_pixelwise = True
 
     def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
         return (np.broadcast_shapes(*(v.shape for v in operands)),)
@@ -46,6 +47,7 @@ class Pairwise(Op):
             writes=(loops.result(results[0]),),
             in_place=loops.in_place(),
             row_unit=loops.row_unit(),
+            pitched=True,
             why=why,
         )
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
-from mcucompile.ir import Array, Op, QuantRule, Shape, Value
+from mcucompile.ir import Array, Box, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ir.types import QMIN
 from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.global_pool import global_kind
 from mcucompile.ops.transpose import to_nchw, to_nhwc
-from mcucompile.ops.window import Pair, window
+from mcucompile.ops.window import Pads, Pair, window, windows_seen
 from mcucompile.plan.program import KernelCall, Operand, RowWindow, Target
 from mcucompile.quant.mean import MeanRule, mean_rule
 from mcucompile.quant.numbers import clamp_bounds
@@ -30,7 +30,7 @@ class Pool2d(Op):
 
     kernel: Pair
     strides: Pair
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pads: Pads = (0, 0, 0, 0)
     dilations: Pair = (1, 1)
     clamp: tuple[float, float] | None = None
 
@@ -80,6 +80,17 @@ class Pool2d(Op):
         reach = (self.kernel[0] - 1) * self.dilations[0] + 1
         return RowWindow(reach, self.strides[0], self.pads[0])
 
+    def patch(
+        self, box: Box, operands: Sequence[Value], results: Sequence[Value]
+    ) -> tuple[Op, tuple[Box | None, ...]] | None:
+        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+        seen = windows_seen(box, operands[0].shape[1:3], reach, self.strides, self.pads)
+        return None if seen is None else (self._cut(seen[1], operands[0]), (seen[0],))
+
+    def _cut(self, pads: Pads, operand: Value) -> Pool2d:
+        """The operator with fewer `pads` that computes the same windows of a part of `operand`."""
+        return replace(self, pads=pads)
+
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         return Monotone(self, tuple(operands), tuple(results))
 
@@ -120,6 +131,7 @@ class Pool2d(Op):
             in_place=((0, 0),) if top == left == 0 else (),
             band=1,
             takes_top=left < self.strides[1],
+            pitched=True,
             why=why,
         )
 
@@ -159,10 +171,20 @@ class AveragePool(Pool2d):
 
     count_include_pad: the zeros of the padding count too, but not those `beyond` it at the bottom
     and right, which are there because the number of windows was rounded up.
+    least: the fewest positions that count in any window of the image that this one is a part of;
+    0 if it is no part. It decides the multiplier.
     """
 
     count_include_pad: bool = False
     beyond: Pair = (0, 0)
+    least: int = 0
+
+    def _cut(self, pads: Pads, operand: Value) -> AveragePool:
+        _, height, width, _ = operand.shape
+        _, _, *counted = self._counted()
+        beyond = [p - min(p, c) for p, c in zip(pads[2:], counted, strict=True)]
+        least = self.least or int(self._counts(height, width, self._counted()).min())
+        return replace(self, pads=pads, beyond=(beyond[0], beyond[1]), least=least)
 
     def _counted(self) -> tuple[int, int, int, int]:
         """The padding that counts: top, left, bottom, right."""
@@ -180,7 +202,7 @@ class AveragePool(Pool2d):
         _, h, w, _ = operands[0].shape
         counts = self._counts(h, w, self._counted())
         full = self.kernel[0] * self.kernel[1]
-        between = (int(counts.min()), full)
+        between = (self.least or int(counts.min()), full)
         return mean_rule(self, operands[0].q, results[0].q, between, self.clamp)
 
     def evaluate_int(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.move import Move, strides
-from mcucompile.plan.program import KernelCall, Target
+from mcucompile.plan.program import Inset, KernelCall, Target, inset
 
 Part = range | None  # indices on an axis; None: all of them, however many there are
 
@@ -55,6 +55,13 @@ class Slice(Op):
     ) -> KernelCall:
         move = self.move(operands[0].shape)
         return move.call(self, operands[0], results[0], "a part of a tensor")
+
+    def insets(self, operands: Sequence[Value], results: Sequence[Value]) -> Mapping[str, Inset]:
+        (x,), (result,) = operands, results
+        parts = [range(d) if p is None else p for d, p in zip(x.shape, self.parts, strict=True)]
+        if any(part.step != 1 and len(part) > 1 for part in parts):
+            return {}
+        return inset(x.name, x.shape, result.name, result.shape, [part.start for part in parts])
 
     def move(self, shape: Shape) -> Move:
         """Where the elements of the result come from in an operand of `shape`."""

@@ -58,6 +58,7 @@ class Table(Op):
     """y = f(x) for each element of the only operand."""
 
     is_rowwise = True
+    is_pixelwise = True
 
     @abstractmethod
     def real(self, x: Array) -> Array:
@@ -95,6 +96,7 @@ class Table(Op):
             writes=(Operand(results[0].name, 1, size),),
             in_place=((0, 0),),
             row_unit="width",
+            pitched=True,
             tile=(4, 4),
             why="any function of one byte is a table of 256",
         )

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mcucompile.frontend.node import OnnxNode
+from mcucompile.ir import Box
 from mcucompile.plan.program import RowWindow
 
 Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Window:
 
     kernel: Pair
     strides: Pair
-    pads: tuple[int, int, int, int]
+    pads: Pads
     dilations: Pair = (1, 1)
     beyond: Pair = (0, 0)
 
@@ -46,6 +48,26 @@ def window(node: OnnxNode, size: Sequence[int], kernel: Sequence[int]) -> Window
     return Window(
         _pair(kernel), _pair(strides), (*_pair(begin), *_pair(end)), _pair(dilations), _pair(beyond)
     )
+
+
+def windows_seen(
+    box: Box, size: Sequence[int], reach: Sequence[int], strides: Pair, pads: Pads
+) -> tuple[Box, Pads] | None:
+    """What the windows whose results are the pixels `box` see of an image of `size`, and how much
+    padding beside that; None if one axis has nothing but padding.
+
+    reach: extent of the dilated kernel. All of them (height, width), like `strides`.
+    """
+    seen, before, after = [], [], []
+    for axis, out in enumerate(box):
+        start = out.start * strides[axis] - pads[axis]
+        end = (out.stop - 1) * strides[axis] - pads[axis] + reach[axis]
+        seen.append(range(max(start, 0), min(end, size[axis])))
+        before.append(max(-start, 0))
+        after.append(max(end - size[axis], 0))
+    if not all(seen):
+        return None
+    return (seen[0], seen[1]), (*_pair(before), *_pair(after))
 
 
 def per_axis(node: OnnxNode, name: str, axes: int) -> list[int]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mcucompile.errors import InternalError
+from mcucompile.ir import Array
 from mcucompile.plan.check_steps import check_region, check_steps, text, value_bytes
 from mcucompile.plan.plan import ARENA_ALIGN, CALLER, Place, Plan, Region, Step, needed
 
@@ -94,15 +95,14 @@ class _Arena:
         self.names: list[str] = []
         total = 0
         for name in plan.program.values:
-            if name not in plan.program.aliases:
+            if plan.program.root(name) == name:
                 self.starts[name] = total
                 self.names.append(name)
                 total += value_bytes(plan.program, name)
 
     def write(self, name: str, offset: int, first: int, size: int) -> None:
         """Bytes [first, first + size) of value `name` are now at `offset`."""
-        tag = self.starts[name] + first
-        self.tags[offset : offset + size] = np.arange(tag, tag + size)
+        self.tags[offset : offset + size] = self.numbers(name, first, size)
 
     def mark(self, region: Region | None, tag: int) -> None:
         """Bytes of `region`, if there is one, have this tag now."""
@@ -116,15 +116,20 @@ class _Arena:
 
     def expect(self, name: str, offset: int, first: int, size: int, where: str) -> None:
         """Raise unless bytes [first, first + size) of value `name` are at `offset`."""
-        tag = self.starts[name] + first
         found = self.tags[offset : offset + size]
-        wrong = np.flatnonzero(found != np.arange(tag, tag + size))
+        wrong = np.flatnonzero(found != self.numbers(name, first, size))
         if wrong.size:
             at = int(wrong[0])
             raise InternalError(
                 f"plan: {where}: '{name}' is not intact: byte {offset + at} of the arena holds "
                 f"{self.holds(int(found[at]))} instead of its byte {first + at}"
             )
+
+    def numbers(self, name: str, first: int, size: int) -> Array:
+        """The numbers of bytes [first, first + size) of value `name`."""
+        inset = self.program.insets.get(name)
+        own = np.arange(first, first + size) if inset is None else inset.bytes(first, size)
+        return np.asarray(self.starts[self.program.root(name)] + own)
 
     def holds(self, tag: int) -> str:
         if tag == NOTHING:
@@ -269,7 +274,7 @@ class _Call:
         assert place is not None
         for offset, at, length in _pieces(place, first, size):
             where = f"{self.where} reads '{name}'"
-            self.arena.expect(self.arena.program.root(name), offset, at, length, where)
+            self.arena.expect(name, offset, at, length, where)
 
     def _write(self, slot: int, first: int, size: int) -> None:
         name = self.step.call.writes[slot].value

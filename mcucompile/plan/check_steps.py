@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -124,18 +125,21 @@ def _check_lodging(step: Step, segment: Segment, where: str) -> None:
 
 
 def _check_place(plan: Plan, operand: Operand, place: Place, where: str) -> None:
-    check_region(plan, place.region, where)
+    unit = ARENA_ALIGN
+    if operand.value in plan.program.insets:  # words of pixels
+        unit = math.gcd(plan.program.values[operand.value].shape[-1], unit)
+    check_region(plan, place.region, where, unit)
     size = operand.rows * operand.row_bytes
     if size != value_bytes(plan.program, operand.value) or place.row_bytes != operand.row_bytes:
         raise InternalError(f"{where}: the operand is not the size of its value")
-    if place.pitch % ARENA_ALIGN and place.row_bytes % ARENA_ALIGN == 0:
+    if place.pitch % unit and place.row_bytes % unit == 0:
         raise InternalError(f"{where}: its rows are not aligned")
     if not place.rows > 0 or place.pitch < place.row_bytes or place.stride < 1 or place.lead < 0:
         raise InternalError(f"{where}: its rows overlap")
 
 
-def check_region(plan: Plan, region: Region, where: str) -> None:
-    if region.offset % ARENA_ALIGN:
+def check_region(plan: Plan, region: Region, where: str, unit: int = ARENA_ALIGN) -> None:
+    if region.offset % unit:
         raise InternalError(f"{where}: {text(region)} is not aligned")
     if not 0 <= region.offset <= region.end <= plan.arena_size:
         raise InternalError(f"{where}: {text(region)} is not inside the arena")

@@ -10,7 +10,7 @@ from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan import offsets
 from mcucompile.plan.offsets import Block, Span
 from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Place, Plan, Pull, Region, Segment, Step
-from mcucompile.plan.program import KernelCall, Program
+from mcucompile.plan.program import KernelCall, Operand, Program
 from mcucompile.plan.segments import Schedule
 from mcucompile.plan.simulate import asking_order, turn_call, turn_rows
 from mcucompile.plan.stores import INPUT, Network, Store, Task
@@ -184,11 +184,11 @@ class _Assembler:
         return Step(
             call=call,
             reads=tuple(
-                None if store is None else self._place(store, operand.rows, operand.row_bytes)
+                None if store is None else self._place(store, operand)
                 for store, operand in zip(task.reads, call.reads, strict=True)
             ),
             writes=tuple(
-                self._place(store, operand.rows, operand.row_bytes)
+                self._place(store, operand)
                 for store, operand in zip(task.writes, call.writes, strict=True)
             ),
             scratch=scratch,
@@ -206,8 +206,14 @@ class _Assembler:
             rows = (call.reads if call.folds else call.writes)[0].rows
         return replace(call, windows=task.windows), rows
 
-    def _place(self, store: Store, rows: int, row_bytes: int) -> Place:
-        """Where the `rows` rows of an operand are."""
+    def _place(self, store: Store, operand: Operand) -> Place:
+        """Where the rows of an operand are."""
+        rows, row_bytes = operand.rows, operand.row_bytes
+        inset = self.net.program.insets.get(operand.value)
+        if inset is not None:
+            base = self.layout.bases[Owner("store", store.index)] + inset.offset
+            pitch = row_bytes if inset.is_dense else inset.pitch
+            return Place(base, row_bytes, rows, pitch)
         host = self.hosts.get(store.index)
         if host is not None:
             ring, window = host.reads[0], host.windows[0]
@@ -248,9 +254,9 @@ def _segment(net: Network, trace: Trace) -> Segment:
 
 def _buffers(net: Network, schedule: Schedule, layout: Layout) -> tuple[Buffer, ...]:
     views: dict[str, list[str]] = {name: [name] for name in net.store_of}
-    for view, root in net.program.aliases.items():
-        if root in views:
-            views[root].append(view)
+    for view in (*net.program.aliases, *net.program.insets):
+        if net.program.root(view) in views:
+            views[net.program.root(view)].append(view)
     found = []
     for trace in schedule.traces:
         for task in net.tasks[trace.first : trace.end]:

@@ -45,7 +45,7 @@ class Place:
 
     @property
     def region(self) -> Region:
-        return Region(self.offset, self.offset + self.rows * self.pitch)
+        return Region(self.offset, self.offset + (self.rows - 1) * self.pitch + self.row_bytes)
 
     def row(self, y: int) -> int:
         """Offset of row y in the arena."""

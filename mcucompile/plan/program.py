@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import numpy as np
 
 from mcucompile.ir.types import Array, Shape, Value
 
@@ -82,6 +85,65 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class Inset:
+    """Where the bytes of a value are set into those of another one, `root`.
+
+    They are `rows` rows of `row_bytes` bytes, the first from byte `offset` on, `pitch` bytes apart.
+    """
+
+    root: str
+    offset: int
+    rows: int
+    row_bytes: int
+    pitch: int
+
+    @property
+    def is_dense(self) -> bool:
+        """Do its bytes follow each other?"""
+        return self.rows == 1 or self.pitch == self.row_bytes
+
+    def within(self, outer: Inset) -> Inset:
+        """The same bytes in what the root is set into.
+
+        Raises ValueError if they are not equally spaced there.
+        """
+        if outer.is_dense:
+            return replace(self, root=outer.root, offset=outer.offset + self.offset)
+        row, at = divmod(self.offset, outer.row_bytes)
+        skewed = self.rows > 1 and self.pitch != outer.row_bytes
+        if skewed or at + self.row_bytes > outer.row_bytes:
+            raise ValueError("its rows are not rows of the root")
+        return replace(
+            self,
+            root=outer.root,
+            offset=outer.offset + row * outer.pitch + at,
+            pitch=outer.pitch,
+        )
+
+    def bytes(self, first: int, size: int) -> Array:
+        """Bytes [first, first + size) of the value as numbers of bytes of the root."""
+        row, at = np.divmod(np.arange(first, first + size), self.row_bytes)
+        return np.asarray(self.offset + row * self.pitch + at)
+
+
+def inset(
+    root: str, shape: Shape, name: str, size: Shape, start: Sequence[int]
+) -> dict[str, Inset]:
+    """{name: where a box of `size`, from index `start` on, is in `root` of `shape`}; {} if its rows
+    are not equally spaced runs of bytes."""
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    offset = sum(i * step for i, step in zip(start, steps, strict=True))
+    cut = [axis for axis, (d, n) in enumerate(zip(shape, size, strict=True)) if n < d]
+    if len(cut) == 1 and math.prod(shape[: cut[0]]) == 1:
+        rows = height(size)
+        length = math.prod(size) // rows
+        return {name: Inset(root, offset, rows, length, length)}
+    if len(shape) == 4 and set(cut) <= {1, 2}:
+        return {name: Inset(root, offset, size[1], size[2] * size[3], shape[2] * shape[3])}
+    return {}
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """One call of a runtime kernel, as data. The emitter renders any call the same way.
 
@@ -110,6 +172,8 @@ class KernelCall:
     folds: the kernel is called for rows [y0, y1) of operand 0, not of the result: it keeps sums in
         scratch from the call with y0 == 0 on, and writes the result in that with the last row.
     folding: the call that computes the same by folding, if this one does not.
+    pitched: rows of operands and results may lie further apart than they are long, if the call
+        sees them as rows.
     turns: number of rows -> the kernel to use where that many rows are computed in one call.
     why: why this kernel was chosen; stands in the generated code and in the report.
     macs: multiply-accumulates.
@@ -133,6 +197,7 @@ class KernelCall:
     takes_top: bool = False
     folds: bool = False
     folding: KernelCall | None = None
+    pitched: bool = False
     turns: Mapping[int, KernelCall] = field(default_factory=dict)
     why: str = ""
     macs: int = 0
@@ -170,6 +235,7 @@ class Program:
 
     values: every value by name: activations, and constants that kernels read as operands.
     aliases: views: value name -> name of the value whose bytes it is (never itself a view).
+    insets: value name -> which bytes of another value it is, of one that is no view and no inset.
     inputs, outputs: value names, in the order of the model.
     """
 
@@ -178,7 +244,26 @@ class Program:
     aliases: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    insets: Mapping[str, Inset] = field(default_factory=dict)
 
     def root(self, name: str) -> str:
-        """The value whose bytes `name` is."""
+        """The value whose bytes, or among whose bytes, `name` is."""
+        if name in self.insets:
+            return self.insets[name].root
         return self.aliases.get(name, name)
+
+
+def row_form(program: Program, call: KernelCall) -> KernelCall:
+    """`call` in the form that computes rows of its result, or folds those of its operand.
+
+    See KernelCall.row_unit and KernelCall.folding. `call` itself if there is no such form.
+    """
+    if call.folding is not None:
+        return call.folding
+    rows = height(program.values[call.writes[0].value].shape)
+    if not call.row_unit or call.writes[0].rows == rows:
+        return call
+    try:
+        return call.split(rows)
+    except ValueError:
+        return call

@@ -42,6 +42,7 @@ class Segmenter:
         if net.pushed is not None:  # the first segment must take the rows as they come
             self.wholes[0] = replace(self.wholes[0], peak=NEVER)
         self.borders = [_alive_across(net, k) for k in range(self.count + 1)]
+        self.floors = _floors(net)
         self.known: dict[tuple[int, int, int, int], Trace] = {}
         self.beyond: dict[tuple[int, int, int, int], int] = {}  # peaks known to be no smaller
         self.prices = [instructions(t.whole) for t in net.tasks]
@@ -59,7 +60,7 @@ class Segmenter:
         """The schedule with the smallest peak."""
         best: list[tuple[float, Trace | None]] = [(0, None)] + [(math.inf, None)] * self.count
         for end in range(1, self.count + 1):
-            for first in range(end - 1, -1, -1):
+            for first in range(end - 1, self.floors[end] - 1, -1):
                 limit = best[end][0]
                 if best[first][0] >= limit:
                     continue
@@ -80,7 +81,7 @@ class Segmenter:
             if self.wholes[end - 1].peak <= peak:
                 best[end] = (best[end - 1][0] + self.prices[end - 1], self.wholes[end - 1])
             needed = False  # to stream: a step that needs too much in one call
-            for first in range(end - 1, -1, -1):
+            for first in range(end - 1, self.floors[end] - 1, -1):
                 needed |= self.wholes[first].peak > peak
                 if needed and self.streams:
                     limit = best[end][0] - best[first][0]
@@ -185,3 +186,16 @@ def _backwards(last: list[Trace | None]) -> list[Trace]:
 def _alive_across(net: Network, step: int) -> int:
     """Bytes that are whole between step - 1 and `step`."""
     return sum(s.size for s in net.stores if s.first < step <= s.last)
+
+
+def _floors(net: Network) -> list[int]:
+    """For each end, the first step from which a segment can run row by row to there: it may write
+    to but one of the parts that a tensor is joined from, and not read that tensor."""
+    floors, before, floor = [0], 0, 0
+    for task in net.tasks:
+        if any(store.joined for store in task.writes):
+            floor, before = max(floor, before), task.step + 1
+        if any(store is not None and store.joined for store in task.reads):
+            floor = max(floor, before)
+        floors.append(min(floor, task.step))
+    return floors

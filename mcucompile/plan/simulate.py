@@ -15,7 +15,7 @@ is known from StreamNet (NeurIPS 2023), overlap of input and output from vMCU (M
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mcucompile.plan.plan import ARENA_ALIGN
 from mcucompile.plan.program import KernelCall, RowWindow
@@ -88,6 +88,7 @@ class _Stream:
         touched = {
             s.index: s for t in self.tasks.values() for s in (*t.reads, *t.writes) if s is not None
         }
+        self._check_joined(touched.values())
         self.outlives = {i: s.keeps or s.last >= end for i, s in touched.items()}
         self.is_ring = {i: s.first >= first and not self.outlives[i] for i, s in touched.items()}
         self.readers = {
@@ -113,6 +114,17 @@ class _Stream:
         for i, s in touched.items():
             if s.first < first:
                 self.record.use(Owner("store", i), 0, s.size)
+
+    def _check_joined(self, touched: Iterable[Store]) -> None:
+        """What is written, or read, in parts is whole: the parts cannot be asked for one by one."""
+        for store in touched:
+            writers = [k for k, t in self.tasks.items() if store in t.writes]
+            inside = [r for r in store.reads if r.step in self.tasks]
+            if store.joined and writers and (len(writers) > 1 or inside):
+                raise TooMuchError
+        for task in self.tasks.values():
+            if any(task.producers[slot] >= self.first for slot in task.insets):
+                raise TooMuchError
 
     def run(self) -> Trace:
         asked = {p for t in self.tasks.values() for p in t.producers}
@@ -255,7 +267,7 @@ class _Stream:
 
     def _bear(self, store: Store, rows: int) -> None:
         i = store.index
-        self.born[i] = rows
+        self.born[i] = store.rows if store.joined else rows
         self._show(store)
 
     def _show(self, store: Store) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from mcucompile.errors import InternalError, UnsupportedModelError, UsageError
 from mcucompile.ir.storage import stored_bytes
-from mcucompile.plan.program import KernelCall, Operand, Program, RowWindow, height
+from mcucompile.plan.program import KernelCall, Operand, Program, RowWindow, height, row_form
 
 INPUT = -1  # "step" that writes the model's inputs: the caller, before step 0
 
 
 @dataclass(frozen=True)
 class Read:
-    """Step `step` reads a store through `slot`. window: None if it may need any row."""
+    """Step `step` reads a store through `slot`. window: of rows of the store; None if any."""
 
     step: int
     slot: int
@@ -32,7 +32,8 @@ class Store:
 
     values: those stored here, in order of production, without views. keeps: the store still matters
     after the last step. reads: all of them, in the order of the steps. owners: the steps that
-    write it; all but the first do so in place.
+    write it; all but the first do so in place. joined: its value is written in parts, insets, and
+    all of its bytes are there from the first on.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Store:
     last: int
     values: list[str]
     keeps: bool = False
+    joined: bool = False
     reads: list[Read] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class Task:
     whole: the call on whole tensors. by_rows: the same with the rows of its result. reads: per
     operand its store (None for a constant), and the step that writes the value it reads (INPUT for
     the model's inputs). writes: the stores of its results. heir: the read slot whose store the
-    result takes over in place, or None.
+    result takes over in place, or None. insets: slots of operands that are insets of their store.
     """
 
     step: int
@@ -68,6 +70,7 @@ class Task:
     producers: tuple[int, ...]
     writes: tuple[Store, ...]
     heir: int | None
+    insets: frozenset[int] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -109,8 +112,9 @@ def _with_pushed_input(network: Network) -> Network:
     """`network` with an input that exists only from the first step on, row by row."""
     names = list(dict.fromkeys(map(network.program.root, network.program.inputs)))
     store = network.store_of[names[0]]
+    cut = any(i.root == names[0] for i in network.program.insets.values())
     reads = [r for r in store.reads if r.window is not None]
-    if len(names) > 1 or store.rows == 1 or len(reads) < len(store.reads) or store.keeps:
+    if cut or len(names) > 1 or store.rows == 1 or len(reads) < len(store.reads) or store.keeps:
         name = network.program.values[names[0]].onnx_name or names[0]
         raise UsageError(
             "MC033",
@@ -121,22 +125,6 @@ def _with_pushed_input(network: Network) -> Network:
         )
     store.first = 0
     return replace(network, pushed=store)
-
-
-def row_form(program: Program, call: KernelCall) -> KernelCall:
-    """`call` in the form that computes rows of its result, or folds those of its operand.
-
-    See KernelCall.row_unit and KernelCall.folding. `call` itself if there is no such form.
-    """
-    if call.folding is not None:
-        return call.folding
-    rows = height(program.values[call.writes[0].value].shape)
-    if not call.row_unit or call.writes[0].rows == rows:
-        return call
-    try:
-        return call.split(rows)
-    except ValueError:
-        return call
 
 
 class _Builder:
@@ -172,8 +160,15 @@ class _Builder:
         for call in self.forms:
             for operand, window in zip(call.reads, call.windows, strict=True):
                 if window is not None and self.program.root(operand.value) == name:
+                    if operand.value in self.program.insets:
+                        return self._image_rows(name)
                     return operand.rows, operand.row_bytes
         return 1, stored_bytes(self.program.values[name])
+
+    def _image_rows(self, name: str) -> tuple[int, int]:
+        """Rows of a value of which insets are read or written."""
+        rows = height(self.program.values[name].shape)
+        return rows, stored_bytes(self.program.values[name]) // rows
 
     def _new_store(self, name: str, step: int, rows: int, row_bytes: int) -> Store:
         store = Store(len(self.stores), rows, row_bytes, step, step, [name])
@@ -193,14 +188,15 @@ class _Builder:
         whole, form = self.program.calls[step], self.forms[step]
         roots = [self.program.root(o.value) for o in form.reads]
         reads = tuple(self._read_store(whole, root) for root in roots)
+        leads = tuple(self._lead(o, s) for o, s in zip(form.reads, reads, strict=True))
         windows = tuple(
-            window if store is not None and _same_rows(operand, store) else None
-            for operand, store, window in zip(
-                form.reads, reads, form.windows or (None,) * len(reads), strict=True
-            )
+            None if lead is None else form.window(slot) for slot, lead in enumerate(leads)
         )
         for slot, (store, window) in enumerate(zip(reads, windows, strict=True)):
             if store is not None:
+                lead = leads[slot]
+                if window is not None and lead:
+                    window = replace(window, top=window.top - lead)
                 store.reads.append(Read(step, slot, window))
                 store.last = max(store.last, step)
         heir = self._heir(step, reads)
@@ -212,11 +208,35 @@ class _Builder:
                 self._own(store, operand.value, step)
                 store.values.append(operand.value)
                 store.last = max(store.last, step)
+            elif operand.value in self.program.insets:
+                store = self._joined_store(self.program.root(operand.value), step)
             else:
                 store = self._new_store(operand.value, step, operand.rows, operand.row_bytes)
             writes.append(store)
         producers = tuple(self.writer.get(root, INPUT) for root in roots)
-        return Task(step, whole, form, windows, reads, producers, tuple(writes), heir)
+        insets = frozenset(s for s, o in enumerate(form.reads) if o.value in self.program.insets)
+        return Task(step, whole, form, windows, reads, producers, tuple(writes), heir, insets)
+
+    def _joined_store(self, name: str, step: int) -> Store:
+        """The store of value `name`, of which `step` writes a part."""
+        if name not in self.store_of:
+            store = self._new_store(name, step, *self._image_rows(name))
+            store.joined = True
+        self.writer[name] = step
+        self.store_of[name].last = max(self.store_of[name].last, step)
+        return self.store_of[name]
+
+    def _lead(self, operand: Operand, store: Store | None) -> int | None:
+        """The row of `store` that is the first of `operand`; None if their rows differ."""
+        if store is None:
+            return None
+        found = self.program.insets.get(operand.value)
+        if found is None:
+            return 0 if _same_rows(operand, store) else None
+        lead, at = divmod(found.offset, store.row_bytes)
+        same = (operand.rows, operand.row_bytes) == (found.rows, found.row_bytes)
+        inside = at + operand.row_bytes <= store.row_bytes
+        return lead if same and inside and found.pitch == store.row_bytes else None
 
     def _read_store(self, call: KernelCall, root: str) -> Store | None:
         """The store behind an operand; None for a constant."""
@@ -233,7 +253,7 @@ class _Builder:
         of a residual connection, whose bytes are on top of what has to wait.
         """
         form = self.forms[step]
-        if len(form.writes) != 1:
+        if len(form.writes) != 1 or form.writes[0].value in self.program.insets:
             return None
         found = [
             slot
@@ -260,6 +280,7 @@ class _Builder:
             and self.last_read[root] == step
             and root not in self.outputs
             and not store.keeps
+            and form.reads[slot].value not in self.program.insets
             and store.values[-1] == root
             and all((s, 0) in form.in_place for s in others)
         )

@@ -14,7 +14,7 @@ def whole(net: Network, step: int) -> Trace:
     """Step `step` in one call, in the way that needs the fewest bytes."""
     task = net.tasks[step]
     ways = [_plain(net, task)]
-    if task.heir is None and len(task.writes) == 1:
+    if task.heir is None and len(task.writes) == 1 and not task.writes[0].joined:
         ways += [w for w in (_merged(net, task), _tiled(net, task), _banded(net, task)) if w]
     return min(ways, key=lambda w: w.peak)
 
@@ -67,6 +67,8 @@ def _dying(task: Task, slot: int) -> Store | None:
     store = task.reads[slot]
     if store is None or store.keeps or store.last > task.step or task.reads.count(store) > 1:
         return None
+    if slot in task.insets:
+        return None
     return store
 
 
@@ -90,7 +92,7 @@ def _tiled(net: Network, task: Task) -> Trace | None:
     What is in use changes by the same amount from tile to tile, so that the first and the last
     tiles say it all.
     """
-    source = _dying(task, 0) if task.whole.tile else None
+    source = _dying(task, 0) if task.whole.tile and task.whole.reads[0].rows == 1 else None
     if source is None:
         return None
     assert task.whole.tile is not None

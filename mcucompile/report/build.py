@@ -14,11 +14,13 @@ from mcucompile import __version__
 from mcucompile.board import Board, Memory
 from mcucompile.cost.steps import estimated_cycles
 from mcucompile.cycles import cycle_model
-from mcucompile.emit.views import port_meaning, weight_bytes
+from mcucompile.emit.constants import weight_bytes
+from mcucompile.emit.views import port_meaning
 from mcucompile.emulate.build import model_cflags
 from mcucompile.emulate.code_size import FunctionSize
 from mcucompile.emulate.work import Work
 from mcucompile.ir import Graph, Op, Port
+from mcucompile.patching import Patches
 from mcucompile.plan.plan import Plan, Region, Step
 from mcucompile.report.pruning import pruning
 from mcucompile.report.schedule import schedule
@@ -76,23 +78,25 @@ def build_report(
     measured: Measured | None = None,
     profiled: Profiled | None = None,
     warnings: Sequence[str] = (),
-    whole: Graph | None = None,
+    pruned: tuple[Graph, Graph] | None = None,
     quantization: Report | None = None,
     estimated: Sequence[int] | None = None,
+    patches: Patches | None = None,
 ) -> Report:
     """The report of the quantized `graph`, placed as `plan`, on `board`.
 
-    Cycles are modelled from what is profiled. whole: the graph before channels were removed.
-    quantization: what `report.quantization` says of it.
-    estimated: instructions of each step, without a profile.
+    Cycles are modelled from what is profiled. pruned: the graph before and after channels were
+    removed. quantization: what `report.quantization` says of it.
+    estimated: instructions of each step, without a profile. patches: what was cut.
     """
     measured = measured or Measured()
     sram = _sram(plan, board, measured)
     flash = _flash(plan, board, measured)
     ops = {op.name: op for op in graph.ops()}
+    weights = weight_bytes(plan)
     steps = [
         {
-            **_step(graph, plan, ops[step.call.op], index),
+            **_step(graph, plan, ops[step.call.op], index, weights[index]),
             "code_bytes": _own_code(measured, index),
             "instructions_estimated": None if estimated is None else estimated[index],
             **_execution(board, profiled, index),
@@ -123,7 +127,8 @@ def build_report(
         "outputs": _ports(graph.output_ports, graph.outputs, plan.outputs),
         "keeps_inputs": plan.keeps_inputs,
         "quantization": quantization,
-        "pruning": pruning(whole or graph, graph),
+        "pruning": pruning(*(pruned or (graph, graph))),
+        "patches": _patches(patches),
         "schedule": schedule(plan),
         "steps": steps,
         "buffers": _buffers(plan),
@@ -131,6 +136,18 @@ def build_report(
         **_estimate(board, estimated),
         **_total(board, profiled),
         "warnings": list(warnings),
+    }
+
+
+def _patches(patches: Patches | None) -> Report | None:
+    if patches is None:
+        return None
+    before, after = patches.macs
+    return {
+        "grid": list(patches.grid),
+        "segment": [{"name": op.name, "onnx_names": list(op.origin)} for op in patches.ops],
+        "macs": {"before": before, "after": after},
+        "macs_overhead": after / before - 1 if before else 0.0,
     }
 
 
@@ -152,7 +169,7 @@ def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
 
 
 def _flash(plan: Plan, board: Board, measured: Measured) -> Report:
-    constants = sum(weight_bytes(plan, step.call) for step in plan.steps)
+    constants = sum(weight_bytes(plan))
     parts = (constants, measured.code_bytes)
     total = _sum(parts)
     return {
@@ -193,7 +210,7 @@ def _both(a: bool | None, b: bool | None) -> bool | None:
     return None if a is None or b is None else True
 
 
-def _step(graph: Graph, plan: Plan, op: Op, index: int) -> Report:
+def _step(graph: Graph, plan: Plan, op: Op, index: int, weights: int) -> Report:
     step = plan.steps[index]
     activations = [v for v in graph.operands(op) if not v.is_constant]
     return {
@@ -209,7 +226,7 @@ def _step(graph: Graph, plan: Plan, op: Op, index: int) -> Report:
             "outputs": [list(v.shape) for v in graph.results(op)],
         },
         "macs": step.call.macs,
-        "weight_bytes": weight_bytes(plan, step.call),
+        "weight_bytes": weights,
         "live_bytes": step.live,
         "buffers": _uses(step),
     }

@@ -113,6 +113,7 @@ def _summary(report: Report) -> list[str]:
         *_port_lines("output", report["outputs"]),
         *(quantization_lines(report["quantization"]) if report["quantization"] else []),
         *_pruned_lines(report["pruning"]),
+        *_patch_lines(report["patches"]),
         "",
         *_sram(report),
         "",
@@ -138,6 +139,17 @@ def _pruned_lines(pruning: Report) -> list[str]:
     return [
         f"pruned     {removed:,} of {channels['before']:,} channels, which change no output:",
         f"           {_change(macs)} MAC, {_change(weights)} weights",
+    ]
+
+
+def _patch_lines(patches: Report | None) -> list[str]:
+    if patches is None:
+        return []
+    (down, across), segment = patches["grid"], patches["segment"]
+    return [
+        f"patches    {down} x {across}: {segment[0]['name']} to {segment[-1]['name']}, "
+        f"{len(segment)} operators",
+        f"           {_change(patches['macs'])} MAC, {patches['macs_overhead']:+.1%}",
     ]
 
 

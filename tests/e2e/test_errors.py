@@ -87,6 +87,9 @@ CASES = {
     "no_state": Case(_compile("cnn.onnx", "--stateful"), 2),
     "state_backwards": Case(_compile("backwards.onnx", "--stateful"), 3),
     "recurrent": Case(_compile("recurrent.onnx"), 3),
+    "no_patches": Case(_compile("cnn.onnx", "--schedule patch --patches 2x2"), 2),
+    "patches_alone": Case(_compile("cnn.onnx", "--patches 2x2"), 2),
+    "bad_grid": Case(_compile("cnn.onnx", "--schedule patch --patches 2by2"), 2),
     "bad_option": Case(_compile("cnn.onnx", "--ram lots"), 2),
 }
 

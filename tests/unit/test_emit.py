@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,9 +15,11 @@ from mcucompile.emit import EmitOptions, ctext, emit
 from mcucompile.ir import QParams, Value
 from mcucompile.lower import lower
 from mcucompile.ops.add import Add
+from mcucompile.passes.split_patches import split_patches
 from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
 from tests.support.graphs import op_graph
+from tests.support.stacks import Stack
 from tests.support.tools import needs, needs_cross
 from tests.support.zoo import ROOT
 
@@ -129,3 +132,17 @@ def test_float_literals_read_back(value: float) -> None:
 
 def test_int32_min_has_a_literal() -> None:
     assert eval(ctext.integer(-(2**31))) == -(2**31)
+
+
+def test_patches_share_weights_and_functions() -> None:
+    """16 patches of a layer: one array of weights, and a function for each kind of border that
+    several patches have: those at one side, and those in the middle."""
+    stack = Stack((24, 24, 4))
+    graph = stack.done(stack.conv(stack.last, 8))
+    split = split_patches(graph, graph.ops(), (4, 4))
+    files = emit(split, make_plan(lower(split, Target())), EmitOptions("net"))
+    assert files["net_weights.c"].count("_weights[") == 2  # declared and defined
+    code = files["net.c"]
+    assert len(re.findall(r"static .* net_step\d+\(", code)) == 16
+    assert len(re.findall(r"static .* net_layer\d+\(", code)) == 5
+    assert len(re.findall(r"    net_layer\d+\(", code)) == 4 * 2 + 4
