@@ -37,6 +37,8 @@ static const struct {
      SysTick_Handler},
 };
 
+#define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
+#define NVIC_ICER ((volatile uint32_t *)0xE000E180u)
 #define SCB_VTOR (*(volatile uint32_t *)0xE000ED08u)
 #define SCB_CPACR (*(volatile uint32_t *)0xE000ED88u)
 
@@ -52,8 +54,17 @@ static void clear(uint32_t *to, const uint32_t *end) {
     }
 }
 
+/* A bootloader may have left interrupts on that have no vectors here, and its own vector table. */
+static void forget_bootloader(void) {
+    SYST_CSR = 0;
+    for (int i = 0; i < 8; i++) {
+        NVIC_ICER[i] = 0xFFFFFFFFu;
+    }
+    SCB_VTOR = (uint32_t)&vectors;
+}
+
 void Reset_Handler(void) {
-    SCB_VTOR = (uint32_t)&vectors; /* a bootloader leaves its own there */
+    forget_bootloader();
 #ifdef __ARM_FP
     SCB_CPACR |= 0xFu << 20; /* full access to coprocessors 10 and 11: the FPU */
 #endif

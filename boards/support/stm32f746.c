@@ -30,6 +30,7 @@
 #define RCC_PLLRDY (1u << 25)
 /* 25 MHz / 25 * 432 / 2 = 216 MHz; / 9 = 48 MHz for USB; source: the oscillator. */
 #define RCC_PLL_216_MHZ (25u | 432u << 6 | 0u << 16 | 1u << 22 | 9u << 24)
+#define RCC_PLLCFGR_RESERVED 0xF0000000u /* keep their values of reset */
 #define RCC_PPRE1_DIV4 (5u << 10)
 #define RCC_PPRE2_DIV2 (4u << 13)
 #define RCC_SW_PLL 2u
@@ -88,7 +89,7 @@ static uint32_t start_clocks(void) {
     if (!wait_for(RCC_CR, RCC_HSERDY)) {
         return HSI_HZ;
     }
-    REGISTER(RCC_PLLCFGR) = RCC_PLL_216_MHZ;
+    REGISTER(RCC_PLLCFGR) = (REGISTER(RCC_PLLCFGR) & RCC_PLLCFGR_RESERVED) | RCC_PLL_216_MHZ;
     REGISTER(RCC_CR) |= RCC_PLLON;
     REGISTER(PWR_CR1) |= PWR_ODEN;
     if (!wait_for(PWR_CSR1, PWR_ODEN)) {

@@ -31,7 +31,8 @@ def test_primitives_on_core(core: str, machine: str, defines: list[str], tmp_pat
     gcc = ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", "-std=gnu99", "-O2", *defines]
     gcc += ["-Wall", "-Wextra", "-Werror", f"-I{INCLUDE}"]
     link = ["-nostartfiles", "--specs=nano.specs", "-Wl,--wrap=main", "-T", SUPPORT / "mps2.ld"]
-    sources = [TEST, SUPPORT / "startup.c", SUPPORT / "semihosting_stdio.c"]
+    support = ("startup.c", "newlib_stubs.c", "semihosting_stdio.c")
+    sources = [TEST, *(SUPPORT / name for name in support)]
     elf = tmp_path / "test_arch.elf"
     subprocess.run([*gcc, *sources, *link, "-o", elf], check=True)
     qemu = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
