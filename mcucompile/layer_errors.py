@@ -69,7 +69,7 @@ def layer_errors(quantized: Quantized, samples: Samples) -> tuple[LayerError, ..
             (result, *_), operands = graph.results(op), graph.operands(op)
             if op.quant_rule is QuantRule.SAME or result.name not in real:
                 continue
-            if _only_sign_is_read(graph, result):
+            if graph.only_sign_matters(result):  # all but it may be noise, as before a Sign
                 continue
             known = [v for v in operands if v.is_constant or v.name in real]
             if len(known) < len(operands):
@@ -90,12 +90,6 @@ def layer_errors(quantized: Quantized, samples: Samples) -> tuple[LayerError, ..
         if op.name in sums
         for signal, noise, own, clipped in (map(float, sums[op.name]),)
     )
-
-
-def _only_sign_is_read(graph: Graph, value: Value) -> bool:
-    """May all but the sign of `value` be noise, as before a Sign?"""
-    users = graph.users(value)
-    return bool(users) and value.name not in graph.outputs and all(u.takes_sign for u in users)
 
 
 def _runs(

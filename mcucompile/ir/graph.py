@@ -159,6 +159,12 @@ class Graph:
         """Does an operator keep a state from one run to the next?"""
         return any(op.is_stateful for op in self.ops())
 
+    def only_sign_matters(self, value: Value) -> bool:
+        """Do the operators that read `value` want to know whether it is negative, and no more?"""
+        users = self.users(value)
+        read = bool(users) and value.name not in self.outputs
+        return read and all(op.takes_sign for op in users)
+
     # -- what the verifier asks -------------------------------------------------------------
 
     def is_acyclic(self) -> bool:

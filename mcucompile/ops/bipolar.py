@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import QParams, Value
+from mcucompile.ops.binarize import Bipolar
 from mcucompile.ops.qdq import Dequantize, Quantize
-from mcucompile.ops.unary import unary
+from mcucompile.ops.unary import ScaleShift
 
 
 @onnx_import("BipolarQuant")
@@ -14,7 +15,11 @@ def import_bipolar(node: OnnxNode) -> Value:
     scales = node.constant(1, "scale").reshape(-1)
     if scales.size != 1 or scales[0] <= 0:
         node.unsupported("its scale is not one positive number", "quantize activations per tensor")
+    if scales[0] == 1.0:
+        return node.add(Bipolar(*node.fresh()), node.operand(0))
     qparams = QParams((float(scales[0]),), 0)
-    two = node.add_inner(unary(node, "bipolar", qparams.scale), node.operand(0))
-    stored = node.add_inner(Quantize(*node.fresh("stored"), qparams=qparams), two)
-    return node.add(Dequantize(*node.fresh(), qparams=qparams), stored)
+    sign = node.add_inner(Bipolar(*node.fresh("sign")), node.operand(0))
+    scaling = ScaleShift(*node.fresh("scaled"), scale=qparams.scale[0], offset=0.0)
+    stored = Quantize(*node.fresh("stored"), qparams=qparams)
+    two = node.add_inner(stored, node.add_inner(scaling, sign))
+    return node.add(Dequantize(*node.fresh(), qparams=qparams), two)

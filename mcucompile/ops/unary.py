@@ -77,7 +77,6 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "neg": np.negative,
     "abs": np.abs,
     "sign": np.sign,
-    "bipolar": lambda x, scale=1.0: np.where(x >= 0, scale, -scale),
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.rint,

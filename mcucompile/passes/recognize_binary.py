@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcucompile.ir import Graph, Op, QuantRule, Value
+from mcucompile.ir import Graph, Op, QParams, QuantRule, Value
 from mcucompile.ir.graph import OpT
 from mcucompile.ops.binarize import Binarize, Bipolar
 from mcucompile.ops.binary_conv import MOST_WEIGHTS, BinaryConv2d, BinaryConv2dSign
@@ -18,7 +18,7 @@ from mcucompile.ops.dense import Dense
 from mcucompile.ops.pad import Pad
 from mcucompile.ops.pool import MaxPool
 from mcucompile.ops.reshape import Reshape
-from mcucompile.ops.unary import Unary
+from mcucompile.ops.unary import ScaleShift, Unary
 from mcucompile.passes.rewrite import constant_like, erase_unused, fusable, fuse, set_operand
 
 FEWEST_CHANNELS = 8  # of a result: with fewer, most of the 32 lanes would be idle
@@ -43,13 +43,17 @@ def recognize_binary(graph: Graph) -> Graph:
         if not _fills_lanes(graph, op):
             continue
         x, pad = _unpadded(graph, op)
-        if not _has_two_values(graph, op) or not _is_bipolar(graph, x) or pad not in (-1, 0, 1):
+        x, factor = _unscaled(graph, x)
+        outside = None if pad is None else pad / factor
+        if not _has_two_values(graph, op) or not _is_bipolar(graph, x):
+            continue
+        if outside not in (-1.0, 0.0, 1.0):
             continue
         if isinstance(op, Dense):
             op = _as_conv(graph, op)
             x = graph.operands(op)[0]
         assert isinstance(op, Conv2d)
-        _to_binary(graph, op, bits, x, int(pad))
+        _to_binary(graph, op, bits, x, int(outside), factor)
     for op in graph.ops_of(Binarize):
         _after_sum(graph, op)
     return graph
@@ -111,6 +115,16 @@ def _unpadded(graph: Graph, op: Op) -> tuple[Value, float | None]:
     return graph.operands(pad)[0], pad.value
 
 
+def _unscaled(graph: Graph, value: Value) -> tuple[Value, float]:
+    """What `value` is, but for a factor, and the factor."""
+    op = graph.producer(value)
+    if not isinstance(op, ScaleShift) or op.offset != 0.0 or op.scale <= 0.0:
+        return value, 1.0
+    if value.qparams is not None and value.qparams != QParams((op.scale,), 0):
+        return value, 1.0
+    return graph.operands(op)[0], op.scale
+
+
 def _is_bipolar(graph: Graph, value: Value) -> bool:
     """Is every number of `value` -1 or +1?"""
     op = graph.producer(value)
@@ -126,8 +140,10 @@ def _is_bipolar(graph: Graph, value: Value) -> bool:
     return bool(operands) and all(_is_bipolar(graph, v) for v in operands)
 
 
-def _to_binary(graph: Graph, op: Conv2d, bits: dict[str, Value], x: Value, pad: int) -> None:
-    """Let `op` be a binary convolution of `x`, which is padded with `pad`."""
+def _to_binary(
+    graph: Graph, op: Conv2d, bits: dict[str, Value], x: Value, pad: int, factor: float
+) -> None:
+    """Let `op` be a binary convolution of `x`, which is padded with `pad`, times `factor`."""
     read, w, _ = graph.operands(op)
     pads, origin = op.pads, op.origin
     around = graph.producer(read)
@@ -135,8 +151,8 @@ def _to_binary(graph: Graph, op: Conv2d, bits: dict[str, Value], x: Value, pad: 
         (top, bottom), (left, right) = around.pads[1:3]
         pads = (pads[0] + top, pads[1] + left, pads[2] + bottom, pads[3] + right)
         origin = (*around.origin, *origin)
-    if w.qparams is not None:  # the integers 1 and -1 would leave a bias no fractions
-        set_operand(graph, op, 1, constant_like(graph, w, w.real, None))
+    # Not as integers: 1 and -1 would leave a bias no fractions.
+    set_operand(graph, op, 1, constant_like(graph, w, w.real * np.float32(factor), None))
     set_operand(graph, op, 0, _bits(graph, x, bits))
     graph.set_op(BinaryConv2d(op.name, origin, op.strides, pads, op.dilations, 1, op.clamp, pad))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from mcucompile.ir import Array, Graph, Op, Value
 from mcucompile.ir.verify import verify
+from mcucompile.ops.binary_conv import BinaryConv2d, BinaryConv2dSign
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
@@ -22,7 +23,7 @@ from mcucompile.quant.samples import Samples, to_model_int8, to_real
 from mcucompile.reference.execute import batches
 from mcucompile.reference.float_interpreter import saturated
 
-SumOfProducts = Conv2d | ConvTranspose2d | Dense
+SumOfProducts = Conv2d | ConvTranspose2d | Dense | BinaryConv2d
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,13 @@ class _BothModels:
         return self.original.value(value.name) if known else replace(value, qparams=None)
 
     def layer(self, op: Op) -> LayerRun | None:
-        """The run of `op`, if it is a layer whose constants are ours to choose."""
-        if not isinstance(op, SumOfProducts):
+        """The run of `op`, if it is a layer whose constants are ours to choose.
+
+        What only a sign is taken of is best left alone: its mean does not matter, its zero does.
+        """
+        if not isinstance(op, SumOfProducts) or isinstance(op, BinaryConv2dSign):
+            return None
+        if self.graph.only_sign_matters(self.graph.result(op)):
             return None
         x, weights, bias = self._floats(op)
         if not all(v.is_constant and v.qparams is None for v in (weights, bias)):

@@ -9,11 +9,16 @@ import onnx
 import pytest
 from onnx import NodeProto
 
+from mcucompile.frontend.import_graph import import_model
 from mcucompile.ir import Array
 from mcucompile.ops.binarize import Bipolar
 from mcucompile.ops.binary_conv import BinaryConv2d, BinaryConv2dSign
+from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.unary import Unary
+from mcucompile.passes import FLOAT_PASSES, run_passes
+from mcucompile.quant.absorb_qdq import absorb_qdq
 from mcucompile.quant.quantize import SIGN_DETAIL, quantize, uncalibrated
+from mcucompile.reference.float_interpreter import run_float
 from tests.support import zoo
 from tests.support.models import model_of
 from tests.support.stages import float_graph
@@ -249,3 +254,31 @@ def test_models(model: str) -> None:
     assert found.count("BinaryConv2d") == 2
     assert "Pad" not in found
     assert "Sign" not in found
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+@pytest.mark.parametrize("readers", [1, 2])
+def test_bipolar_quant_of_qonnx(scale: float, readers: int) -> None:
+    """Activations and weights; -1 and +1 times a scale are a scale of the weights."""
+    domain, weights = "qonnx.custom_op.general", np.sign(_binary((12, 4, 3, 3)))
+    nodes = [
+        onnx.helper.make_node("BipolarQuant", ["x", "s"], ["q"], "q", domain=domain),
+        onnx.helper.make_node("BipolarQuant", ["w", "t"], ["v"], "v", domain=domain),
+        node("Conv", ["q", "v", "b"], ["c0"], "conv0"),
+        node("Conv", ["q", "v", "b"], ["c1"], "conv1"),
+        node("Add", ["c0", f"c{readers - 1}"], ["y"]),
+    ]
+    constants = {"s": np.float32(scale), "t": np.float32(0.5), "w": weights, "b": BIAS}
+    model = model_of(nodes, {"x": (1, 4, 5, 5)}, {"y": (1, 12, 3, 3)}, constants)
+    model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    graph = run_passes(absorb_qdq(import_model(model)), FLOAT_PASSES)
+    assert len(list(graph.ops_of(BinaryConv2d))) == readers
+    x = np.random.default_rng(1).normal(size=(1, 5, 5, 4)).astype(np.float32)
+    x = x if graph.value(graph.inputs[0]).shape[-1] == 4 else x.transpose(0, 3, 1, 2)
+    (have,) = run_float(graph, [x])
+    plain = Conv2d("plain", ())
+    image = x if x.shape[-1] == 4 else x.transpose(0, 2, 3, 1)
+    signs = np.where(image >= 0, scale, -scale).astype(np.float32)
+    (want,) = plain.evaluate([signs, 0.5 * weights.transpose(0, 2, 3, 1), BIAS])
+    have = have if have.shape[-1] == 12 else have.transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(have, 2 * want, rtol=1e-5, atol=1e-5)
