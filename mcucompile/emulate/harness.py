@@ -12,7 +12,7 @@ from mcucompile import resources
 from mcucompile.emit import ctext
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
-from mcucompile.ir.storage import from_stored, to_stored
+from mcucompile.ir.storage import array_dtype, from_stored, to_stored
 from mcucompile.plan.plan import Plan, Step
 from mcucompile.templating import render
 
@@ -81,7 +81,7 @@ def write_input(folder: Path, plan: Plan, inputs: Sequence[Array]) -> int:
     rows = []
     for array, name in zip(inputs, plan.inputs, strict=True):
         value = plan.program.values[name]
-        if array.dtype != value.dtype or array.size != len(array) * value.elements:
+        if array.dtype != array_dtype(value) or array.size != len(array) * value.elements:
             raise ValueError(f"input {name}: {array.dtype} {array.shape}, not {value}")
         rows.append(to_stored(value, array))
     (folder / "input.bin").write_bytes(np.concatenate(rows, axis=1).tobytes())

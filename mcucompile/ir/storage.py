@@ -21,6 +21,11 @@ def words_of(channels: int) -> int:
     return -(-channels // WORD_BITS)
 
 
+def array_dtype(value: Value) -> str:
+    """The numpy dtype of arrays with the numbers of `value`."""
+    return "int8" if value.dtype == BIT else value.dtype
+
+
 def stored_bytes(value: Value) -> int:
     """Bytes that `value` takes in memory."""
     if value.dtype != BIT:

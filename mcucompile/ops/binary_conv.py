@@ -30,6 +30,8 @@ class BinaryConv2d(Convolution):
     pad: what surrounds the image, -1, 0 or +1.
     """
 
+    rounds_as_tflite = False
+
     pad: int = 0
 
     def _windows(self, x: Array, kh: int, kw: int) -> Array:

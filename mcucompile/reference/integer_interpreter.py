@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mcucompile.errors import InternalError
 from mcucompile.ir import Array, Graph, Op, Value
+from mcucompile.ir.storage import array_dtype
 from mcucompile.reference.execute import batches, execute, join
 
 
@@ -26,7 +27,7 @@ def run_int_all(graph: Graph, inputs: Sequence[Array]) -> dict[str, Array]:
 
 def _run(graph: Graph, inputs: Sequence[Array], keep_all: bool = False) -> dict[str, Array]:
     for array, name in zip(inputs, graph.inputs, strict=True):
-        if array.dtype != graph.value(name).dtype:
+        if array.dtype != array_dtype(graph.value(name)):
             raise TypeError(f"input {name} must be {graph.value(name).dtype}, not {array.dtype}")
     return execute(graph, inputs, _contents, _apply, keep_all)
 
@@ -41,6 +42,6 @@ def _apply(
 ) -> Sequence[Array]:
     answer = op.evaluate_int(operands, results, arrays)
     for array, value in zip(answer, results, strict=True):
-        if array.dtype != value.dtype:
+        if array.dtype != array_dtype(value):
             raise InternalError(f"the integer reference of {op.name} gives {array.dtype}")
     return answer
