@@ -19,6 +19,12 @@ from mcucompile.templating import render
 PackageKind = Literal["arduino", "platformio", "zephyr", "cmsis-pack"]
 PACKAGE_KINDS: tuple[PackageKind, ...] = get_args(PackageKind)
 
+# A reading of ten bits as a number of the model's input, in C.
+_READINGS = {
+    "int8": "analogRead(A0) / 4 - 128",
+    "uint8": "analogRead(A0) / 4",
+    "float32": "(float)analogRead(A0) / 1023.0f",
+}
 _VERSION = "1.0.0"  # of the package; a model has none of its own
 _SKETCH = "examples/{name}_demo/{name}_demo.ino"
 _TEMPLATES: Mapping[PackageKind, Mapping[str, str]] = {
@@ -46,6 +52,7 @@ def package_files(kind: PackageKind, compilation: Compilation) -> dict[str, str]
         "mcucompile": __version__,
         "source": ctext.comment(compilation.path.name),
         "arena": compilation.plan.arena_size,
+        "reading": _READINGS[compilation.options.input_type],
         "pushed": compilation.plan.pushed is not None,
         "sources": sorted(files),
     }

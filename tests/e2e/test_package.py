@@ -13,8 +13,9 @@ import pytest
 
 from mcucompile.board import load_board
 from mcucompile.compiler import Compilation, compile_model, write_files
-from mcucompile.emit.views import weight_bytes
+from mcucompile.emit.constants import weight_bytes
 from mcucompile.emulate.build import section_sizes
+from mcucompile.ir import Element
 from mcucompile.options import CompileOptions
 from mcucompile.package import PACKAGE_KINDS, PackageKind, package_files
 from tests.support import models
@@ -111,18 +112,25 @@ def test_arduino_library(packages: dict[PackageKind, Path]) -> None:
 
 
 @needs("g++")
-def test_arduino_sketch_compiles(packages: dict[PackageKind, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("element", "stream"), [("int8", False), ("uint8", False), ("float32", False), ("int8", True)]
+)
+def test_arduino_sketch_compiles(element: Element, stream: bool, tmp_path: Path) -> None:
     """As the IDE does it: as C++ after Arduino.h, of which there is only what the sketch uses."""
+    model = models.save(models.small_cnn(), tmp_path / "my_net.onnx")
+    options = CompileOptions(
+        board="nano33ble", input_type=element, output_type=element, stream_input=stream
+    )
+    write_files(package_files("arduino", compile_model(model, options)), tmp_path / "library")
     (tmp_path / "Arduino.h").write_text(
         f"{CLASHES}#include <stdint.h>\n"
         "int analogRead(int pin);\nunsigned long micros();\nvoid delay(unsigned long ms);\n"
         "struct Port { void begin(long); void print(float); void print(unsigned long);\n"
         "void print(char); void println(const char *); };\nextern Port Serial;\n"
     )
-    (sketch,) = packages["arduino"].glob("examples/*/*.ino")
-    include = f"-I{packages['arduino'] / 'src'}"
-    run("g++", "-std=c++11", *WARNINGS, "-fsyntax-only", "-I.", include, "-include", "Arduino.h",
-        "-x", "c++", sketch, cwd=tmp_path)  # fmt: skip
+    (sketch,) = tmp_path.glob("library/examples/*/*.ino")
+    run("g++", "-std=c++11", *WARNINGS, "-fsyntax-only", "-I.", "-Ilibrary/src",
+        "-include", "Arduino.h", "-x", "c++", sketch, cwd=tmp_path)  # fmt: skip
 
 
 def test_platformio_library(packages: dict[PackageKind, Path]) -> None:
@@ -199,7 +207,7 @@ def test_weights_go_into_the_section_that_is_asked_for(
     run("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", *WARNINGS, "-c", source,
         '-DMY_NET_WEIGHTS_SECTION=".qspi"', cwd=tmp_path)  # fmt: skip
     sizes = section_sizes(tmp_path / "my_net_weights.o")
-    weights = sum(weight_bytes(compilation.plan, call) for call in compilation.plan.program.calls)
+    weights = sum(weight_bytes(compilation.plan))
     assert sizes[".qspi"] == weights > 0
     assert not {name for name in sizes if name.startswith(".rodata") and sizes[name]}
 
