@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from mcucompile import resources
 from mcucompile.errors import BoardError
+from mcucompile.memory import Memory, largest_run, regions
 from mcucompile.plan.program import Optimize, Target
 
 
@@ -47,33 +48,6 @@ VECTOR_ALIGN = 128  # bytes; what a vector table at the start of flash needs
 
 
 @dataclass(frozen=True)
-class Memory:
-    """A memory of the board: bytes [origin, origin + size).
-
-    reserved: bytes at its start that belong to the platform, e.g. to a bootloader.
-    """
-
-    name: str
-    origin: int
-    size: int
-    reserved: int = 0
-
-    @property
-    def start(self) -> int:
-        """Address of the first byte that an application may use."""
-        return self.origin + self.reserved
-
-    @property
-    def end(self) -> int:
-        return self.origin + self.size
-
-    @property
-    def usable(self) -> int:
-        """Bytes that an application may use."""
-        return self.size - self.reserved
-
-
-@dataclass(frozen=True)
 class Board:
     """A board as its TOML file describes it; sizes in bytes, clock in Hz.
 
@@ -82,7 +56,8 @@ class Board:
     prints: "uart", "itm" (the SWO pin), "semihosting" (a debugger) or "none". support: the C file
     that starts clocks, caches and UART (see boards/support/board.h), or None; a path in the board
     file is relative to it. qemu: the QEMU machine that runs the same core, or NO_QEMU.
-    ram_limit, flash_limit: what a person allows the model instead of all there is.
+    ram_limit, flash_limit: what a person allows the model instead of all there is. regions: of RAM,
+    over which the arena is to be spread, in the order of preference; none for the largest stretch.
     """
 
     name: str
@@ -98,21 +73,29 @@ class Board:
     support: Path | None = None
     ram_limit: int | None = None
     flash_limit: int | None = None
+    regions: tuple[Memory, ...] = ()
 
     @property
     def main_flash(self) -> Memory:
         """The largest contiguous stretch of flash: vector table, code and constants go there."""
-        return _largest_run(self.flash)
+        return largest_run(self.flash)
 
     @property
     def main_ram(self) -> Memory:
-        """The largest contiguous stretch of RAM: stack, data and arena go there."""
-        return _largest_run(self.ram)
+        """The largest region: stack and data go there, and the arena if there is but one."""
+        if self.regions:
+            return max(self.regions, key=lambda m: m.usable)
+        return largest_run(self.ram)
+
+    @property
+    def arena(self) -> tuple[Memory, ...]:
+        """The regions for the arena, the preferred first."""
+        return self.regions or (self.main_ram,)
 
     @property
     def ram_bytes(self) -> int:
-        """RAM that the model may take: the limit if there is one, else the main RAM."""
-        return self.main_ram.usable if self.ram_limit is None else self.ram_limit
+        """RAM that the model may take: the limit if there is one, else all regions."""
+        return sum(m.usable for m in self.arena) if self.ram_limit is None else self.ram_limit
 
     @property
     def flash_bytes(self) -> int:
@@ -138,6 +121,11 @@ class Board:
     def with_limits(self, ram: int | None = None, flash: int | None = None) -> Board:
         """This board with limits in bytes in place of its own sizes (None: the board's own)."""
         return replace(self, ram_limit=ram, flash_limit=flash)
+
+    def with_regions(self, names: Sequence[str]) -> Board:
+        """This board with the arena spread over the regions called `names`; see memory.regions."""
+        found = regions(self.ram, names, f"board '{self.name}'") if names else ()
+        return replace(self, regions=found)
 
 
 def known_boards() -> tuple[str, ...]:
@@ -216,8 +204,14 @@ _BOARD_KEYS: Mapping[str, type] = {
     "ram": list,
     "support": str,
 }
-_MEMORY_KEYS: Mapping[str, type] = {"name": str, "origin": int, "size": int, "reserved": int}
-_OPTIONAL = frozenset({"reserved", "support"})
+_MEMORY_KEYS: Mapping[str, type] = {
+    "name": str,
+    "origin": int,
+    "size": int,
+    "reserved": int,
+    "access_cycles": int,
+}
+_OPTIONAL = frozenset({"reserved", "access_cycles", "support"})
 _TYPE_NAMES = {str: "a string", int: "an integer", list: "an array of tables"}
 
 
@@ -262,6 +256,8 @@ def _memories(tables: list[Any], kind: str) -> list[Memory]:
         memory = Memory(**table)
         if memory.origin < 0 or memory.reserved < 0 or memory.usable <= 0:
             raise ValueError(f"[[{kind}]] '{memory.name}' has no usable bytes")
+        if memory.access_cycles < 1:
+            raise ValueError(f"[[{kind}]] '{memory.name}' needs access_cycles of 1 or more")
         if memory.start % VECTOR_ALIGN:
             raise ValueError(
                 f"[[{kind}]] '{memory.name}' does not start at a multiple of {VECTOR_ALIGN} bytes"
@@ -288,16 +284,3 @@ def _check_keys(table: Mapping[str, Any], keys: Mapping[str, type], where: str) 
 def _check_choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{key} '{value}' does not go with this core: {' or '.join(allowed)}")
-
-
-def _largest_run(memories: tuple[Memory, ...]) -> Memory:
-    """Memories that follow each other without a gap count as one; the largest such."""
-    runs = [memories[0]]
-    for memory in memories[1:]:
-        last = runs[-1]
-        if memory.start == last.end:
-            joined = f"{last.name}+{memory.name}"
-            runs[-1] = Memory(joined, last.origin, memory.end - last.origin, last.reserved)
-        else:
-            runs.append(memory)
-    return max(runs, key=lambda m: m.usable)

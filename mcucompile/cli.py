@@ -190,6 +190,12 @@ COMPILE_OPTIONS = (
         "--stream-input", is_flag=True, help="Take the input row by row; only needed rows are kept."
     ),
     click.option(
+        "--regions",
+        default="",
+        metavar="NAME[,NAME...]|all",
+        help="Memories for the arena, the preferred first [the largest stretch of RAM].",
+    ),
+    click.option(
         "--schedule",
         type=click.Choice(["auto", "whole", "stream", "patch"]),
         default="auto",
@@ -252,6 +258,7 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         prune_channels=not args["no_prune_channels"],
         schedule=args["schedule"],
         patches=args["patches"],
+        regions=tuple(args["regions"].split(",")) if args["regions"] else (),
         stream_input=args["stream_input"],
         quantize=args["quantize"],
         force=args["force"],

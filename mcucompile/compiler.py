@@ -26,6 +26,7 @@ from mcucompile.passes.keep_states import keep_states
 from mcucompile.passes.prune_channels import prune_channels
 from mcucompile.patching import Patches, split_best
 from mcucompile.plan.check import check_plan
+from mcucompile.plan.memories import Memory
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions
 from mcucompile.planning import plan_graph
@@ -66,6 +67,7 @@ def compile_model(
 ) -> Compilation:
     """ONNX file to C sources. Raises McuCompileError subclasses; writes nothing."""
     board = load_board(options.board).with_limits(options.ram, options.flash)
+    board = board.with_regions(options.regions)
     model = load_model(path)
     name = c_identifier(options.name or path.stem).lower()
 
@@ -103,7 +105,17 @@ def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:
     """The arena may have what the stack and the model's statics leave of the board's RAM."""
     ram = max(board.ram_bytes - RESERVED, 0)
     schedule = "whole" if options.schedule == "patch" else options.schedule
-    return PlanOptions(options.optimize, ram, options.keep_input, schedule, options.stream_input)
+    main = board.main_ram
+    return PlanOptions(
+        options.optimize,
+        ram,
+        options.keep_input,
+        schedule,
+        options.stream_input,
+        tuple(
+            Memory(m.name, max(m.usable - (RESERVED if m is main else 0), 0)) for m in board.arena
+        ),
+    )
 
 
 def write_sources(compilation: Compilation, folder: Path) -> None:

@@ -39,7 +39,8 @@ class CompileOptions:
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
     schedule: how steps are run; see PlanOptions. `patch` runs a segment patch by patch and the rest
     whole; patches: in this grid of (rows, columns), None for that which needs the least SRAM.
-    stream_input: the firmware hands the rows of the input over one by one. winograd: use Winograd
+    stream_input: the firmware hands the rows of the input over one by one. regions: of RAM, over
+    which the arena is spread, the preferred first; see memory.regions. winograd: use Winograd
     convolutions wherever possible, never, or (None) where they pay.
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
     binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
@@ -67,6 +68,7 @@ class CompileOptions:
     schedule: Scheduling | Literal["patch"] = "auto"
     patches: Grid | None = None
     stream_input: bool = False
+    regions: tuple[str, ...] = ()
     winograd: bool | None = None
     prune_channels: bool = True
     quantize: Literal["int8", "binary"] = "int8"

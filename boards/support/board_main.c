@@ -18,8 +18,7 @@
 
 static const int32_t output_sizes[] = {MODEL_OUTPUT_SIZES};
 
-static int8_t arena[MODEL_ARENA_SIZE + !MODEL_ARENA_SIZE]
-    __attribute__((section(".bss.arena"), aligned(MODEL_ARENA_ALIGN)));
+MODEL_ARENAS
 static MODEL_CONTEXT context __attribute__((section(".bss.model_context")));
 
 /* For boards without a file of their own: clocks and caches stay as they are after reset. */
@@ -105,7 +104,7 @@ static void print_output(void) {
 
 int main(void) {
     const uint32_t clock = board_start();
-    MODEL_INIT(&context, arena);
+    MODEL_START(&context);
     fill_inputs();
     start_cycle_counter();
     const uint32_t start = DWT_CYCCNT;

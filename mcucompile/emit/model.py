@@ -12,7 +12,14 @@ from mcucompile.emit import ctext
 from mcucompile.emit.boundary import shared_kernels
 from mcucompile.emit.constants import constants
 from mcucompile.emit.schedule import segment_views
-from mcucompile.emit.views import TensorView, const_views, step_view, tensor_view, twins
+from mcucompile.emit.views import (
+    TensorView,
+    address,
+    const_views,
+    step_view,
+    tensor_view,
+    twins,
+)
 from mcucompile.ir import Graph, Port
 from mcucompile.plan.plan import ARENA_ALIGN, Plan, Region
 from mcucompile.plan.program import Optimize
@@ -58,6 +65,9 @@ def emit(graph: Graph, plan: Plan, options: EmitOptions) -> dict[str, str]:
         "name": options.name,
         "NAME": options.name.upper(),
         "plan": plan,
+        "parts": plan.parts,
+        "arena_type": "int8_t *const *" if plan.parts else "int8_t *",
+        "address": lambda offset: address(plan, offset),
         "pushed": plan.pushed,
         "align": ARENA_ALIGN,
         "states": plan.states if plan.states.size else None,

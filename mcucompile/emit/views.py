@@ -132,10 +132,10 @@ def step_view(
             constant = _symbol(prefix, found[index, operand_name(slot)])
             sources.append(_rows(constant, operand))
         else:
-            sources.append(_view(place))
-    targets = [_view(place) for place in step.writes]
+            sources.append(_view(plan, place))
+    targets = [_view(plan, place) for place in step.writes]
     if step.state is not None:
-        targets.append(f"{{arena + {step.state.offset}, {step.state.size}, 1}}")
+        targets.append(f"{{{address(plan, step.state.offset)}, {step.state.size}, 1}}")
     return StepView(
         index=index,
         comment=tuple(ctext.comment(line) for line in _describe(graph, step)),
@@ -146,7 +146,7 @@ def step_view(
         targets=tuple(targets),
         rows=step.total_rows,
         whole=plan.segment_of(index).mode == "whole",
-        scratch=f"arena + {step.scratch.offset}" if step.scratch else "NULL",
+        scratch=address(plan, step.scratch.offset) if step.scratch else "NULL",
     )
 
 
@@ -157,6 +157,15 @@ def twins(steps: Sequence[StepView]) -> dict[int, int]:
     for s in steps:
         groups.setdefault((s.kernel, s.params), []).append(s.index)
     return {i: group[0] for group in groups.values() if len(group) > 1 for i in group}
+
+
+def address(plan: Plan, offset: int) -> str:
+    """The byte at `offset` in C: `arena` is where the arena begins, or an array of where its parts
+    do."""
+    if not plan.parts:
+        return f"arena + {offset}"
+    k = plan.part_of(offset)
+    return f"arena[{k}] + {offset - plan.parts[k].region.offset}"
 
 
 def _describe(graph: Graph, step: Step) -> list[str]:
@@ -193,13 +202,14 @@ def _bytes(region: Region) -> str:
     return f"[{region.offset}, {region.end})"
 
 
-def _view(place: Place) -> str:
+def _view(plan: Plan, place: Place) -> str:
     """The initializer of a row view; where rows do not follow each other, of the one row y0."""
     if (place.stride, place.lead) == (1, 0):
-        return f"{{arena + {place.offset}, {place.pitch}, {place.rows}}}"
+        return f"{{{address(plan, place.offset)}, {place.pitch}, {place.rows}}}"
     y = "y0" if place.stride == 1 else f"y0 * {place.stride}"
     slot = f"({y} + {place.lead}) % {place.rows}"
-    return f"{{arena + {place.offset} + {slot} * {place.pitch}, {place.row_bytes}, 1}}"
+    base = address(plan, place.offset)
+    return f"{{{base} + {slot} * {place.pitch}, {place.row_bytes}, 1}}"
 
 
 def _rows(base: str, operand: Operand) -> str:

@@ -19,6 +19,7 @@ from mcucompile.emulate import harness, toolchain
 from mcucompile.emulate.code_size import FunctionSize, function_sizes
 from mcucompile.emulate.stack import stack_bound
 from mcucompile.errors import BoardError, DoesNotFitError, ErrorGroup, McuCompileError
+from mcucompile.memory import linker_name
 from mcucompile.plan.plan import Plan
 from mcucompile.templating import render
 
@@ -146,7 +147,8 @@ def build_board_image(
 
 def linker_script(board: Board, stack_bytes: int) -> str:
     """The linker script of a program for `board` that startup.c starts; stack_bytes: of main."""
-    return _script(f"Memory map of {board.title}", _board_regions(board), stack_bytes)
+    title = f"Memory map of {board.title}"
+    return _script(board, title, _board_regions(board), stack_bytes)
 
 
 def measure(folder: Path, name: str, board: Board, plan: Plan, workdir: Path) -> Sizes:
@@ -171,11 +173,16 @@ def _board_regions(board: Board) -> list[_Region]:
     return [_Region("FLASH", flash.start, flash.usable), _Region("RAM", ram.start, ram.usable)]
 
 
-def _script(title: str, regions: Sequence[_Region], stack: int, support_stack: int = 0) -> str:
+def _script(
+    board: Board, title: str, regions: Sequence[_Region], stack: int, support_stack: int = 0
+) -> str:
     return render(
         "linker.ld.j2",
         title=ctext.comment(title),
         regions=regions,
+        main=board.main_ram,
+        linker_name=linker_name,
+        parts=[m for m in board.arena if m is not board.main_ram],
         stack_bytes=-(-stack // 8) * 8,
         support_stack_bytes=support_stack,
     )
@@ -257,7 +264,7 @@ class _Image:
         Raises DoesNotFitError if a region overflows.
         """
         title = f"Memory map of {self.name} on {self.board.title}"
-        script = _script(title, regions, stack, support_stack)
+        script = _script(self.board, title, regions, stack, support_stack)
         (self.workdir / "link.ld").write_text(script, encoding="utf-8")
         command: list[str | Path] = [toolchain.cross_gcc(), *self.board.cflags, "-nostartfiles"]
         command += ["--specs=nano.specs", "-Wl,--gc-sections", "-T", "link.ld"]

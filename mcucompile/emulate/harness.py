@@ -13,6 +13,7 @@ from mcucompile.emit import ctext
 from mcucompile.errors import ValidationError
 from mcucompile.ir import Array
 from mcucompile.ir.storage import array_dtype, from_stored, to_stored
+from mcucompile.memory import linker_name
 from mcucompile.plan.plan import Plan, Step
 from mcucompile.templating import render
 
@@ -51,6 +52,9 @@ def write_config(folder: Path, name: str, plan: Plan) -> None:
         outputs=len(plan.outputs),
         writes=writes,
         state_size=plan.states.size,
+        arena_size=plan.arena_size,
+        parts=plan.parts,
+        linker_name=linker_name,
     )
     (folder / "harness_config.h").write_text(text, encoding="utf-8")
 

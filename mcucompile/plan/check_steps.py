@@ -143,6 +143,12 @@ def check_region(plan: Plan, region: Region, where: str, unit: int = ARENA_ALIGN
         raise InternalError(f"{where}: {text(region)} is not aligned")
     if not 0 <= region.offset <= region.end <= plan.arena_size:
         raise InternalError(f"{where}: {text(region)} is not inside the arena")
+    if plan.parts and not any(_holds(p.region, region) for p in plan.parts):
+        raise InternalError(f"{where}: {text(region)} is not in one memory")
+
+
+def _holds(outer: Region, inner: Region) -> bool:
+    return outer.offset <= inner.offset and inner.end <= outer.end
 
 
 def _check_scratch(plan: Plan, step: Step, where: str) -> None:

@@ -81,15 +81,18 @@ def live_bytes(blocks: Sequence[Block]) -> list[int]:
     return live
 
 
-def place(blocks: Sequence[Block], align: int, work: int = WORK) -> Placement:
+def place(
+    blocks: Sequence[Block], align: int, work: int = WORK, borders: Sequence[int] = ()
+) -> Placement:
     """Bases, multiples of `align` and >= 0, that keep all blocks apart, near the least height.
 
-    Stops as soon as the bound of `live_bytes` is met. work: limit of the search.
+    Stops as soon as the bound of `live_bytes` is met. work: limit of the search. borders: addresses
+    that no block may lie across, because another memory begins there.
     """
     if not blocks:
         return Placement((), 0)
     bound = max(live_bytes(blocks))
-    search = _Search(blocks, align)
+    search = _Search(blocks, align, borders)
     starts = sorted((search.stack(order) for order in _portfolio(blocks)), key=lambda s: s.size)
     best = starts[0]
     for start in starts[:CLIMBS]:
@@ -132,8 +135,9 @@ class _Stack:
 class _Search:
     """Placements of fixed blocks in varying orders."""
 
-    def __init__(self, blocks: Sequence[Block], align: int) -> None:
+    def __init__(self, blocks: Sequence[Block], align: int, borders: Sequence[int]) -> None:
         self.sizes = [b.size for b in blocks]
+        self.across = [[(edge - size, edge) for edge in borders] for size in self.sizes]
         self.align = align
         self.forbidden = forbidden_differences(blocks)
         self.rivals = [list(f) for f in self.forbidden]
@@ -161,12 +165,13 @@ class _Search:
         """Add `blocks` to those that have a base; False as soon as one ends beyond `limit`."""
         for b in blocks:
             self.looked += len(self.rivals[b])
-            taken = sorted(
+            taken = [
                 (bases[a] + lo, bases[a] + hi)
                 for a, intervals in self.forbidden[b].items()
                 if bases[a] >= 0
                 for lo, hi in intervals
-            )
+            ]
+            taken = sorted(taken + self.across[b])
             base = 0
             for lo, hi in taken:
                 if lo >= base:  # sorted: no later interval holds this base

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan import offsets
+from mcucompile.plan.memories import Memory, beyond_borders, borders, parts
 from mcucompile.plan.offsets import Block, Span
 from mcucompile.plan.plan import ARENA_ALIGN, Buffer, Place, Plan, Pull, Region, Segment, Step
 from mcucompile.plan.program import KernelCall, Operand, Program
@@ -28,8 +29,8 @@ class Layout:
     live: Mapping[int, int]
 
 
-def lay_out(net: Network, schedule: Schedule, work: int = offsets.WORK) -> Layout:
-    """Addresses for everything that `schedule` keeps in memory. work: limit of the search."""
+def lay_out(net: Network, schedule: Schedule, memories: Sequence[Memory] = ()) -> Layout:
+    """Addresses for everything that `schedule` keeps in memory."""
     uses, ticks = _all_uses(net, schedule.traces)
     heads = _heads(schedule.traces)
     spans: dict[Owner, list[Span]] = {}
@@ -37,7 +38,7 @@ def lay_out(net: Network, schedule: Schedule, work: int = offsets.WORK) -> Layou
         owner = heads.get(use.owner, use.owner)
         spans.setdefault(owner, []).append(Span(use.first, use.last, use.lo, use.hi))
     blocks = {owner: Block(_joined(found)) for owner, found in spans.items()}
-    placement = offsets.place(list(blocks.values()), ARENA_ALIGN, work)
+    placement = offsets.place(list(blocks.values()), ARENA_ALIGN, borders=borders(memories))
     bases = dict(zip(blocks, placement.bases, strict=True))
     for owner, head in heads.items():
         bases[owner] = bases[head]
@@ -108,7 +109,13 @@ def state_bytes(program: Program) -> int:
     return sum(aligned(call.state) for call in program.calls)
 
 
-def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool) -> Plan:
+def assemble(
+    net: Network,
+    schedule: Schedule,
+    layout: Layout,
+    keep_input: bool,
+    memories: Sequence[Memory] = (),
+) -> Plan:
     """The plan that runs `schedule` in `layout`."""
     program = net.program
 
@@ -123,19 +130,22 @@ def assemble(net: Network, schedule: Schedule, layout: Layout, keep_input: bool)
     for trace in schedule.traces:
         steps += _Assembler(net, trace, layout).steps()
     kept = state_bytes(program)
-    steps = _with_states(steps, layout.size, kept)
+    states = beyond_borders(layout.size, kept, memories)
+    steps = _with_states(steps, states, kept)
     pushed = _pushed_place(net, schedule.traces[0], layout) if net.pushed is not None else None
+    buffers = (*_buffers(net, schedule, layout), *_state_buffers(steps))
     return Plan(
         program=program,
         steps=tuple(steps),
         segments=tuple(_segment(net, t) for t in schedule.traces),
-        buffers=(*_buffers(net, schedule, layout), *_state_buffers(steps)),
-        arena_size=layout.size + kept,
+        buffers=buffers,
+        arena_size=states + kept if kept else layout.size,
         lower_bound=layout.bound + kept,
         inputs={name: named(name) for name in program.inputs},
         outputs={name: named(name) for name in program.outputs},
         keeps_inputs=keep_input,
         pushed=pushed,
+        parts=parts(memories, (b.region for b in buffers)),
     )
 
 

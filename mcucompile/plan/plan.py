@@ -28,6 +28,14 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The piece of the arena that lies in one memory of the board: as much of it as is used."""
+
+    memory: str
+    region: Region
+
+
+@dataclass(frozen=True)
 class Place:
     """Where the rows of an operand are: row y has the `row_bytes` bytes from `row(y)` on.
 
@@ -161,6 +169,8 @@ class Plan:
     inputs, outputs: value name -> region, in the order of the model.
     keeps_inputs: a run leaves the bytes of the inputs intact. pushed: where the rows of the only
     input go, if the caller hands them over one by one; None if it writes the inputs before a run.
+    parts: if the arena is spread over several memories, its pieces, which begin at fixed offsets;
+    what lies between two of them is not there. Nothing is in two parts.
     choices: why, one for each segment. alternatives: what other schedules would need.
     """
 
@@ -174,8 +184,18 @@ class Plan:
     outputs: Mapping[str, Region]
     keeps_inputs: bool = False
     pushed: Place | None = None
+    parts: tuple[Part, ...] = ()
     choices: tuple[Choice, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of memory that the arena takes."""
+        return sum(p.region.size for p in self.parts) if self.parts else self.arena_size
+
+    def part_of(self, offset: int) -> int:
+        """The index of the part that holds the byte at `offset`."""
+        return max((k for k, p in enumerate(self.parts) if p.region.offset <= offset), default=0)
 
     @property
     def states(self) -> Region:

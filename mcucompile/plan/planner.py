@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mcucompile.plan.explain import alternatives, choices
+from mcucompile.plan.memories import Memory
 from mcucompile.plan.place import Layout, assemble, lay_out, state_bytes
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import Optimize, Program
@@ -31,6 +32,7 @@ class PlanOptions:
     model's inputs intact. schedule: `whole` runs each step in one call, `stream` row by row
     wherever it saves bytes; `auto` leaves the choice to `optimize`. stream_input: the caller hands
     the rows of the input over one by one, and only those that are still needed are kept.
+    memories: those the arena may be spread over, the first preferred; one by default.
     """
 
     optimize: Optimize = "balanced"
@@ -38,6 +40,7 @@ class PlanOptions:
     keep_input: bool = False
     schedule: Scheduling = "auto"
     stream_input: bool = False
+    memories: tuple[Memory, ...] = ()
 
 
 def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
@@ -54,12 +57,12 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
     for schedule in _schedules(segmenter, options):
         if best is not None and options.optimize != "time" and schedule.peak > best[2].size:
             break
-        layout = lay_out(net, schedule)
+        layout = lay_out(net, schedule, options.memories)
         rank = _rank(schedule, layout, options)
         if best is None or rank < best[0]:
             best = (rank, schedule, layout)
     assert best is not None
-    plan = assemble(net, best[1], best[2], options.keep_input)
+    plan = assemble(net, best[1], best[2], options.keep_input, options.memories)
     return replace(plan, choices=choices(segmenter, best[1]), alternatives=alternatives(segmenter))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcucompile import __version__
-from mcucompile.board import Board, Memory
+from mcucompile.board import Board
 from mcucompile.cost.steps import estimated_cycles
 from mcucompile.cycles import cycle_model
 from mcucompile.emit.constants import weight_bytes
@@ -20,6 +20,7 @@ from mcucompile.emulate.build import model_cflags
 from mcucompile.emulate.code_size import FunctionSize
 from mcucompile.emulate.work import Work
 from mcucompile.ir import Graph, Op, Port
+from mcucompile.memory import Memory
 from mcucompile.patching import Patches
 from mcucompile.plan.plan import Plan, Region, Step
 from mcucompile.report.pruning import pruning
@@ -152,10 +153,11 @@ def _patches(patches: Patches | None) -> Report | None:
 
 
 def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
-    parts = (plan.arena_size, measured.stack_bytes, measured.static_bytes)
+    parts = (plan.arena_bytes, measured.stack_bytes, measured.static_bytes)
     total = _sum(parts)
+    beside = _sum(parts[1:])
     return {
-        "arena_bytes": plan.arena_size,
+        "arena_bytes": plan.arena_bytes,
         "scratch_bytes": max((step.call.scratch for step in plan.steps), default=0),
         "state_bytes": plan.states.size,
         "stack_bytes": measured.stack_bytes,
@@ -164,7 +166,9 @@ def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
         "lower_bound_bytes": plan.lower_bound,
         "available_bytes": board.ram_bytes,
         "fits": _fits(parts, board.ram_bytes),
-        "regions": _regions(total, board.main_ram, board.ram),
+        "regions": _parts(plan, board, beside)
+        if plan.parts
+        else _regions(total, board.main_ram, board.ram),
     }
 
 
@@ -182,12 +186,26 @@ def _flash(plan: Plan, board: Board, measured: Measured) -> Report:
     }
 
 
+def _parts(plan: Plan, board: Board, beside: int | None) -> list[Report]:
+    """The regions over which the arena is spread; the main one has stack and statics as well."""
+    used = {part.memory: part.region.size for part in plan.parts}
+    found = []
+    for memory in board.arena:
+        own = (beside if memory is board.main_ram else 0, used.get(memory.name, 0))
+        found.append(_region(memory, _sum(own)))
+    return found
+
+
+def _region(memory: Memory, used: int | None) -> Report:
+    return {"name": memory.name, "used_bytes": used, "capacity_bytes": memory.usable}
+
+
 def _regions(used: int | None, main: Memory, all_memories: Sequence[Memory]) -> list[Report]:
     """The contiguous stretch of memory that the model uses, then those it leaves alone."""
     others = [m for m in all_memories if not main.origin <= m.origin < main.end]
     return [
-        {"name": main.name, "used_bytes": used, "capacity_bytes": main.usable},
-        *({"name": m.name, "used_bytes": 0, "capacity_bytes": m.usable} for m in others),
+        _region(main, used),
+        *(_region(m, 0) for m in others),
     ]
 
 

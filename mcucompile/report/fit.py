@@ -17,6 +17,12 @@ def fit_or_raise(report: Report) -> None:
         raise _flash_error(report)
 
 
+def arena_end(report: Report) -> int:
+    """The end of the arena's addresses: its bytes, unless it is spread over several memories."""
+    ends = [int(b["end"]) for b in report["buffers"]]
+    return max([int(report["sram"]["arena_bytes"]), *ends])
+
+
 def peak_step(report: Report) -> Report | None:
     """The step during which most bytes of the arena are in use; None without steps."""
     return max(report["steps"], key=lambda s: int(s["live_bytes"]), default=None)

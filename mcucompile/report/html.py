@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcucompile.report.build import Report, check_version
-from mcucompile.report.fit import label, origin, peak_step
+from mcucompile.report.fit import arena_end, label, origin, peak_step
 from mcucompile.templating import render
 
 MAP_HEIGHT = 320  # units of the memory map's picture
@@ -129,7 +129,7 @@ def _parts(memory: Report, names: Sequence[str]) -> list[Part]:
 
 def memory_map(report: Report) -> MemoryMap | None:
     """The arena over time; None if there is nothing in it."""
-    size = int(report["sram"]["arena_bytes"])
+    size = arena_end(report)
     if not report["steps"] or not size:
         return None
     scale = MAP_HEIGHT / size

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mcucompile.report.build import Report, check_version
-from mcucompile.report.fit import label, live_buffers, origin, peak_step
+from mcucompile.report.fit import arena_end, label, live_buffers, origin, peak_step
 from mcucompile.report.quantization import quantization_lines
 from mcucompile.report.schedule import schedule_lines
 
@@ -230,7 +230,7 @@ def _bytes(count: int | None) -> str:
 
 def _memory_map(report: Report, width: int) -> list[str]:
     """One row per step, one column per slice of the arena."""
-    size = report["sram"]["arena_bytes"]
+    size = arena_end(report)
     if not report["steps"] or not size:
         return []
     kinds = max(len(s["op"]) for s in report["steps"])

@@ -58,6 +58,7 @@ CASES = {
     "raw_numbers": Case(_compile("cnn.onnx", "--input-mean 128"), 2),
     "raw_channels": Case(_compile("cnn.onnx", "--input-type uint8 --input-scale 0.1,0.2,0.3"), 2),
     "unknown_board": Case(_compile("cnn.onnx", board="stm32f764"), 2),
+    "no_region": Case(_compile("cnn.onnx") + " --regions DTCM+SRAM2", 2),
     "broken_board": Case(_compile("cnn.onnx", board="{d}/board.toml"), 2),
     "calib_shape": _calib("shape.npz"),
     "calib_dtype": _calib("dtype.npz"),
