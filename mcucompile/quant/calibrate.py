@@ -9,7 +9,7 @@ of the states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -95,7 +95,7 @@ def observe(
     others = {v.name for v in values} - set(tensors)
     if others or _with_internals(graph):
         ranges |= _interpret(graph, others, samples, method)
-    return _with_results(graph, ranges)
+    return with_results(graph, ranges)
 
 
 def _tensors(model: onnx.ModelProto) -> set[str]:
@@ -115,15 +115,24 @@ def _interpret(
     seen: dict[str, Observer] = {}
     for contents in float_runs(graph, samples):
         found = {name: contents[name] for name in sorted(names)}
-        for op in _with_internals(graph):
-            operands = [v.real if v.is_constant else contents[v.name] for v in graph.operands(op)]
-            found |= {f"{op.name}.{name}": a for name, a in op.internals(operands).items()}
-        for name, array in found.items():
+        for name, array in (found | internals(graph, contents)).items():
             _update(seen.setdefault(name, OBSERVERS[method]()), name, array)
     return {name: observer.range() for name, observer in seen.items()}
 
 
-def _with_results(graph: Graph, ranges: dict[str, Range]) -> dict[str, Range]:
+def internals(graph: Graph, contents: Mapping[str, Array]) -> dict[str, Array]:
+    """What the operators of the float `graph` keep inside (see Op.internals), as OP.NAME.
+
+    contents: of its activations, by value name.
+    """
+    found: dict[str, Array] = {}
+    for op in _with_internals(graph):
+        operands = [v.real if v.is_constant else contents[v.name] for v in graph.operands(op)]
+        found |= {f"{op.name}.{name}": array for name, array in op.internals(operands).items()}
+    return found
+
+
+def with_results(graph: Graph, ranges: dict[str, Range]) -> dict[str, Range]:
     """`ranges` in which results have room for what is stored like them."""
     wider = dict(ranges)
     for op in _with_internals(graph):

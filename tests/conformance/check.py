@@ -17,6 +17,7 @@ from mcucompile.ir.verify import verify
 from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.passes.require_batch import require_batch
 from mcucompile.quant.absorb_qdq import absorb_qdq
+from mcucompile.quant.calibrate import internals, with_results
 from mcucompile.quant.constants import range_qparams
 from mcucompile.quant.legalize import legalize
 from mcucompile.quant.quantize import Range, quantize, uncalibrated
@@ -163,9 +164,10 @@ def _ranges(graph: Graph, reals: Sequence[Array]) -> dict[str, Range]:
         q = graph.value(name).qparams or range_qparams(lo, hi)
         kept.append(q.dequantize(q.quantize(array)))
     runs = [run_float_all(graph, inputs) for inputs in (reals, kept)]
-    names = [v.name for v in uncalibrated(graph)]
+    runs = [contents | internals(graph, contents) for contents in runs]
+    names = [*(v.name for v in uncalibrated(graph)), *(n for n in runs[0] if "." in n)]
     ranges = {n: _span(np.concatenate([run[n].reshape(-1) for run in runs])) for n in names}
-    return ranges | {n: span for n, span in spans.items() if n in ranges}
+    return with_results(graph, ranges | {n: s for n, s in spans.items() if n in ranges})
 
 
 def _span(array: Array) -> Range:
