@@ -8,6 +8,7 @@ from typing import Literal
 
 from mcucompile.plan.explain import alternatives, choices
 from mcucompile.plan.memories import Memory
+from mcucompile.plan.order import reordered
 from mcucompile.plan.place import Layout, assemble, lay_out, state_bytes
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import Optimize, Program
@@ -44,11 +45,21 @@ class PlanOptions:
 
 
 def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
-    """The best plan for `program`. Deterministic.
+    """The best plan for `program`, in its order of calls or a better one. Deterministic.
 
     If none fits into options.ram, it is the smallest. Raises UnsupportedModelError MC105 if a model
     output is a constant, UsageError MC033 if the input cannot arrive in rows.
     """
+    rank, plan = _best(program, options)
+    better = reordered(program)
+    if better is not program:
+        other = _best(better, options)
+        rank, plan = min((rank, plan), other, key=lambda found: found[0])
+    return plan
+
+
+def _best(program: Program, options: PlanOptions) -> tuple[tuple[float, ...], Plan]:
+    """The best plan in the order of `program`; the smaller its rank, the better."""
     net = build_network(program, options.keep_input, options.stream_input)
     if options.ram is not None:
         options = replace(options, ram=max(0, options.ram - state_bytes(program)))
@@ -63,7 +74,10 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
             best = (rank, schedule, layout)
     assert best is not None
     plan = assemble(net, best[1], best[2], options.keep_input, options.memories)
-    return replace(plan, choices=choices(segmenter, best[1]), alternatives=alternatives(segmenter))
+    explained = replace(
+        plan, choices=choices(segmenter, best[1]), alternatives=alternatives(segmenter)
+    )
+    return best[0], explained
 
 
 def least_peak(program: Program, options: PlanOptions) -> int:
