@@ -18,6 +18,7 @@ from mcucompile.passes.fold_constants import fold_constants
 from mcucompile.passes.fuse_clamps import fuse_clamps
 from mcucompile.passes.fuse_pads import fuse_pads
 from mcucompile.passes.fuse_tables import fuse_tables
+from mcucompile.passes.hoist_affine import hoist_affine
 from mcucompile.passes.hoist_transposes import hoist_transposes
 from mcucompile.passes.join_transposes import join_transposes
 from mcucompile.passes.lead_with_batch import lead_with_batch
@@ -56,6 +57,7 @@ FLOAT_PASSES: tuple[Pass, ...] = (
     hoist_transposes,  # what sink_transposes could not move, as nothing is before it
     trim_recurrent,  # what a Slice asks for, once no Reshape is in between
     permute_dense,  # needs the one Reshape between Transpose and Dense
+    hoist_affine,  # before fold_affine: what it moves is next to a layer then
     fold_affine,  # channels are the last axis now, and no Reshape hides the layer before
     lower_affine,  # what could not be folded
     simplify_views,  # the Reshapes around what lower_affine made

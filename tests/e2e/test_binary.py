@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,14 @@ def test_accuracy(model: str) -> None:
     assert result.accuracy_float is not None
     assert result.accuracy_compiled is not None
     assert abs(result.accuracy_compiled - result.accuracy_float) <= 0.002
+
+
+@zoo.needs_zoo
+def test_beside_layers_that_round_as_tflite() -> None:
+    compilation = compile_model(zoo.model(MODELS[0]), replace(_options(), requant="tflite"))
+    source = SampleOptions(str(zoo.ZOO / "data/mnist_test.npz:x"), PIXEL, limit=5)
+    samples = load_samples(source, compilation.graph.input_ports)
+    assert validate(compilation, samples, "host").mismatches_vs_reference == 0
 
 
 @needs_qemu

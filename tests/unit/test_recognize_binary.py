@@ -21,8 +21,8 @@ from mcucompile.quant.quantize import SIGN_DETAIL, quantize, uncalibrated
 from mcucompile.reference.float_interpreter import run_float
 from tests.support import zoo
 from tests.support.models import model_of
+from tests.support.passes import kinds, node, normalized
 from tests.support.stages import float_graph
-from tests.unit.test_passes import kinds, node, normalized
 
 
 def _where(condition: str, result: str) -> NodeProto:
@@ -170,11 +170,11 @@ NORMALIZED = [
 ]
 
 
-def _with_norm(after: list[NodeProto]) -> onnx.ModelProto:
+def _with_norm(after: list[NodeProto], factors: Array | None = None) -> onnx.ModelProto:
     rng = np.random.default_rng(3)
     return _shaped(
         _net([], _binary((12, 4, 3, 3)), BIAS, after),
-        g=rng.choice([-1.0, 1.0], 12) * rng.uniform(0.5, 2.0, 12),
+        g=rng.choice([-1.0, 1.0], 12) * rng.uniform(0.5, 2.0, 12) if factors is None else factors,
         beta=rng.normal(size=12),
         mean=rng.normal(size=12) * 3,
         var=rng.uniform(0.5, 2.0, 12),
@@ -208,6 +208,25 @@ def test_maximum_of_bits() -> None:
         "BinaryMaxPool",
         "BinaryConv2d",
     ]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_normalization_after_a_pool(sign: float) -> None:
+    """Moves before it, and into the weights, unless it turns a maximum into a minimum."""
+    nodes = [
+        node("MaxPool", ["c"], ["m"], kernel_shape=[2, 2]),
+        node("BatchNormalization", ["m", "g", "beta", "mean", "var"], ["n"], epsilon=0.0),
+        node("GreaterOrEqual", ["n", "zero"], ["d"]),
+        _where("d", "t"),
+        node("Conv", ["t", "w2", "b"], ["y"], "last"),
+    ]
+    model = _with_norm(nodes, np.append(np.ones(11), sign))
+    found = [k for k in kinds(normalized(model)) if k != "Transpose"]
+    if sign > 0:
+        wanted = ["Binarize", "BinaryConv2dSign", "BinaryMaxPool", "BinaryConv2d"]
+    else:
+        wanted = ["Binarize", "BinaryConv2d", "MaxPool", "Conv2d", "Binarize", "BinaryConv2d"]
+    assert found == wanted
 
 
 def test_dense_layers_read_images() -> None:

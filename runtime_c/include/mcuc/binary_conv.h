@@ -467,7 +467,6 @@ MCUC_KERNEL void mcuc_binary_conv_b1(const mcuc_binary_conv_b1_params *params, c
 MCUC_KERNEL void mcuc_binary_results(const mcuc_binary_conv_s8_params *p, uint32_t *planes,
                                      const int32_t *channels, int32_t count, int32_t ones,
                                      int8_t *o) {
-    const mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};
     const int32_t sign = ones ? 1 : -1;
     mcuc_binary_to_bytes(planes);
     mcuc_binary_to_bytes(planes + 8);
@@ -476,7 +475,8 @@ MCUC_KERNEL void mcuc_binary_results(const mcuc_binary_conv_s8_params *p, uint32
         const int32_t *channel = channels + 4 * q;
         for (int32_t c = q; c < count; c += 8) {
             int32_t x = (int32_t)((low & 0xFFu) | ((high & 0xFFu) << 8)) * sign;
-            o[c] = mcuc_rescale_apply(rescale, x * channel[2] + channel[!ones], channel[3]);
+            x = x * channel[2] + channel[!ones];
+            o[c] = mcuc_requant(x, channel[3], p->shift, p->zp, p->lo, p->hi);
             low >>= 8;
             high >>= 8;
             channel += 32;
