@@ -15,7 +15,7 @@ from tests.support.ckit import check_graphs
 from tests.support.graphs import op_graph
 from tests.support.models import model_of
 from tests.support.nodes import check_node, check_refused
-from tests.unit.test_passes import kinds, normalized
+from tests.support.passes import kinds, normalized
 
 A, B = QParams((0.05,), 3), QParams((0.03,), -20)
 NAME = ("op", ("node",))

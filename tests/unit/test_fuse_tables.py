@@ -15,7 +15,7 @@ from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.passes.fuse_tables import fuse_tables
 from mcucompile.quant.absorb_qdq import absorb_qdq
 from tests.support.models import model_of
-from tests.unit.test_passes import kinds, node, normalized
+from tests.support.passes import kinds, node, normalized
 
 Nodes = list[tuple[str, list[str], str]]
 

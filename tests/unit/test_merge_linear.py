@@ -17,8 +17,8 @@ from mcucompile.passes import FLOAT_PASSES, run_passes
 from mcucompile.passes.merge_linear import merge_linear
 from tests.support import zoo
 from tests.support.models import model_of
+from tests.support.passes import kinds, node, normalized, rng
 from tests.support.stages import float_graph
-from tests.unit.test_passes import kinds, node, normalized, rng
 
 
 def dense_chain(*sizes: int, between: list[NodeProto] | None = None) -> Graph:

@@ -11,7 +11,7 @@ import pytest
 from mcucompile.ir import Graph
 from mcucompile.ops.normalize import Normalize
 from tests.support.models import model_of
-from tests.unit.test_passes import conv, conv_weights, kinds, node, normalized
+from tests.support.passes import conv, conv_weights, kinds, node, normalized
 
 RNG = np.random.default_rng(2)
 CONSTANTS = {
