@@ -301,3 +301,16 @@ def test_bipolar_quant_of_qonnx(scale: float, readers: int) -> None:
     (want,) = plain.evaluate([signs, 0.5 * weights.transpose(0, 2, 3, 1), BIAS])
     have = have if have.shape[-1] == 12 else have.transpose(0, 2, 3, 1)
     np.testing.assert_allclose(have, 2 * want, rtol=1e-5, atol=1e-5)
+
+
+def test_binary_weights_for_other_activations_are_exact_in_int8() -> None:
+    conv = node("Conv", ["x", "w", "b"], ["y"], "conv")
+    constants = {"w": _binary((12, 4, 3, 3)), "b": BIAS}
+    graph = normalized(_shaped(model_of([conv], {"x": (1, 4, 5, 5)}, {"y": ()}, constants)))
+    graph = quantize(graph, {v.name: (-8.0, 8.0) for v in uncalibrated(graph)})
+    (op,) = graph.ops_of(Conv2d)
+    weights = graph.operands(op)[1]
+    assert set(np.unique(weights.data)) == {-127, 127}  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        np.abs(weights.real).max(axis=(1, 2, 3)), weights.q.scale_array(1) * 127
+    )
