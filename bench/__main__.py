@@ -13,6 +13,7 @@ from bench.cost_check import case_errors, check_models, model_errors
 from bench.figures import BOARDS, Figures
 from bench.layers import LAYERS, Layer
 from bench.models import MODELS, Model
+from bench.placement import placed_models, placement_table
 from bench.table import layer_table, model_table
 from mcucompile.errors import McuCompileError
 
@@ -24,6 +25,7 @@ from mcucompile.errors import McuCompileError
 @click.option("--update-budgets", is_flag=True, help="Measure the models and keep the figures.")
 @click.option("--fit-costs", is_flag=True, help="Fit the estimate of instructions to all kernels.")
 @click.option("--check-costs", is_flag=True, help="Compare it with profiles of models.")
+@click.option("--placement", is_flag=True, help="Arenas, their bounds, and how long plans take.")
 def main(
     names: tuple[str, ...],
     cores: tuple[str, ...],
@@ -31,6 +33,7 @@ def main(
     update_budgets: bool,
     fit_costs: bool,
     check_costs: bool,
+    placement: bool,
 ) -> None:
     if update_budgets:
         budgets.save(figures for _, figures in _models(names, budgets.CORE))
@@ -39,8 +42,14 @@ def main(
     if check_costs:
         for core in cores or (costs.CORE,):
             click.echo(model_errors(check_models(names, core, _progress)))
-    if update_budgets or fit_costs or check_costs:
-        return
+    if placement:
+        click.echo(placement_table(list(placed_models(names))))
+    if not (update_budgets or fit_costs or check_costs or placement):
+        _compare(names, cores, json_file)
+
+
+def _compare(names: Sequence[str], cores: Sequence[str], json_file: Path | None) -> None:
+    """Layers and models against their goals."""
     content: dict[str, list[dict[str, object]]] = {"layers": [], "models": []}
     for core in cores or tuple(BOARDS):
         layers, models = list(_layers(names, core)), list(_models(names, core))

@@ -165,6 +165,8 @@ def _sums_of_products() -> Iterator[KernelCall]:
         (call,) = lower(_conv((h, w, cin), cout, (1, 1)), Target()).calls
         yield from _variants(call, number)
         yield from _variants(by_rows(call, h), number + 1)
+        if cout > cin:
+            yield from _variants(replace(call, kernel="mcuc_conv1x1_back_s8"), number)
         if number % 3 == 0:
             yield replace(call, params={**call.params, "small": 1})
     for number, (layer, wish) in enumerate(product(_CONVOLUTIONS + _THIN, (False, True))):

@@ -98,8 +98,10 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
     width = layer.x.elements // cin
     order = gemm.word_order(cin) if cin % 4 == 0 else gemm.natural_order(cin)
     wide = gemm.is_wide(layer)
+    plain = layer.is_plain and not wide
     small = gemm.wants_small_tile(width, cin, target)
     pixels = 2 if small else 4
+    back = cout > cin and target.optimize == "time"  # where each layer has code of its own anyway
     params: dict[str, int | Const] = {
         "width": width,
         "cin": cin,
@@ -109,12 +111,12 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
         "wide": int(wide),
     }
     return layer.call(
-        "mcuc_conv1x1_s8" if layer.is_plain and not wide else "mcuc_conv1x1_any_s8",
+        f"mcuc_conv1x1{'_back' if back else ''}{'' if plain else '_any'}_s8",
         "mcuc/conv1x1.h",
         params,
         scratch=gemm.tile_bytes(width, cin, small),
-        in_place=cout <= cin,
-        tile=(pixels * cin, pixels * cout),
+        in_place=cout <= cin or back,
+        tile=None if back else (pixels * cin, pixels * cout),
         row_unit="width",
         why=why,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 from mcucompile.plan.explain import alternatives, choices
@@ -13,12 +14,15 @@ from mcucompile.plan.place import Layout, assemble, lay_out, state_bytes
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import Optimize, Program
 from mcucompile.plan.segments import Schedule, Segmenter
-from mcucompile.plan.stores import build_network
+from mcucompile.plan.stores import Network, build_network
 
 Scheduling = Literal["auto", "whole", "stream"]
 
 TOLERANCE = 1.05  # instructions that `balanced` may spend, of the fewest possible
 SLACK = (1.0, 1.02, 1.05, 1.1, 1.2, 1.3)  # peaks that are tried: the placement may favour one
+EASE = (0.9, 0.7)  # of the peak: what segments should need if the placement was not near its bound
+EASED = 3  # peaks that are tried so
+NEAR = 1.02  # arena, of its bound, that is good enough
 TURNS: tuple[tuple[int, ...], ...] = ((4, 2), (2,), ())  # so may fewer rows at a time
 STEPS = 5  # of halving the distance between two peaks
 
@@ -60,24 +64,50 @@ def make_plan(program: Program, options: PlanOptions = PlanOptions()) -> Plan:
 
 def _best(program: Program, options: PlanOptions) -> tuple[tuple[float, ...], Plan]:
     """The best plan in the order of `program`; the smaller its rank, the better."""
-    net = build_network(program, options.keep_input, options.stream_input)
     if options.ram is not None:
         options = replace(options, ram=max(0, options.ram - state_bytes(program)))
-    segmenter = Segmenter(net, streams=options.schedule != "whole")
-    best: tuple[tuple[float, ...], Schedule, Layout] | None = None
-    for schedule in _schedules(segmenter, options):
-        if best is not None and options.optimize != "time" and schedule.peak > best[2].size:
+    segmenters = [
+        Segmenter(net, options.schedule != "whole") for net in _networks(program, options)
+    ]
+    best: _Found | None = None
+    for ease, segmenter in product((1.0, *EASE), segmenters):
+        for schedule in _schedules(segmenter, options, ease):
+            if best is None or _may_be_smaller(schedule, best, options):
+                layout = lay_out(segmenter.net, schedule, options.memories)
+                found = _Found(_rank(schedule, layout, options), segmenter, schedule, layout)
+                best = found if best is None or found.rank < best.rank else best
+        if best is not None and best.layout.size <= NEAR * best.layout.bound:
             break
-        layout = lay_out(net, schedule, options.memories)
-        rank = _rank(schedule, layout, options)
-        if best is None or rank < best[0]:
-            best = (rank, schedule, layout)
     assert best is not None
-    plan = assemble(net, best[1], best[2], options.keep_input, options.memories)
-    explained = replace(
-        plan, choices=choices(segmenter, best[1]), alternatives=alternatives(segmenter)
-    )
-    return best[0], explained
+    net, memories = best.segmenter.net, options.memories
+    plan = assemble(net, best.schedule, best.layout, options.keep_input, memories)
+    explained = choices(best.segmenter, best.schedule), alternatives(best.segmenter)
+    return best.rank, replace(plan, choices=explained[0], alternatives=explained[1])
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A schedule in a layout. rank: the smaller the better."""
+
+    rank: tuple[float, ...]
+    segmenter: Segmenter
+    schedule: Schedule
+    layout: Layout
+
+
+def _networks(program: Program, options: PlanOptions) -> Iterator[Network]:
+    """The ways to share bytes. Where several operands could give theirs to a result, the choice
+    decides how far the places of tensors drift apart."""
+    net = build_network(program, options.keep_input, options.stream_input)
+    yield net
+    other = build_network(program, options.keep_input, options.stream_input, heirs="first")
+    if [t.heir for t in other.tasks] != [t.heir for t in net.tasks]:
+        yield other
+
+
+def _may_be_smaller(schedule: Schedule, best: _Found, options: PlanOptions) -> bool:
+    """Can a layout of `schedule` be smaller than the best so far, where that is what counts?"""
+    return options.optimize == "time" or schedule.peak <= best.layout.size
 
 
 def least_peak(program: Program, options: PlanOptions) -> int:
@@ -95,8 +125,9 @@ def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[flo
     return too_much, layout.size, schedule.cost
 
 
-def _schedules(segmenter: Segmenter, options: PlanOptions) -> Iterator[Schedule]:
-    """Schedules worth placing."""
+def _schedules(segmenter: Segmenter, options: PlanOptions, ease: float) -> Iterator[Schedule]:
+    """Schedules worth placing. ease: below 1, those that leave room to the placement; see
+    Segmenter.cheapest."""
     fastest = segmenter.fastest()
     if options.schedule == "whole":
         yield fastest
@@ -115,14 +146,14 @@ def _schedules(segmenter: Segmenter, options: PlanOptions) -> Iterator[Schedule]
             return
         peaks = [int(options.ram * s) for s in (1.0, 0.97, 0.93, 0.88)] + [least.peak]
     seen: set[tuple[tuple[int, int, str, int, int], ...]] = set()
-    for peak in peaks:
-        for turns in TURNS:
-            schedule = segmenter.cheapest(max(peak, least.peak), turns)
-            assert schedule is not None
-            key = tuple((t.first, t.end, t.mode, t.turn, t.order) for t in schedule.traces)
-            if key not in seen:
-                seen.add(key)
-                yield schedule
+    for peak, turns in product(peaks if ease == 1.0 else peaks[:EASED], TURNS):
+        schedule = segmenter.cheapest(max(peak, least.peak), turns, ease)
+        assert schedule is not None
+        key = tuple((t.first, t.end, t.mode, t.turn, t.order) for t in schedule.traces)
+        dear = options.optimize == "balanced" and schedule.cost > TOLERANCE * fastest.cost
+        if key not in seen and (ease == 1.0 or not dear):
+            seen.add(key)
+            yield schedule
 
 
 def _balanced_peak(segmenter: Segmenter, least: Schedule, fastest: Schedule) -> int:

@@ -19,6 +19,8 @@ from mcucompile.plan.trace import Trace
 from mcucompile.plan.whole import whole
 
 NEVER = 1 << 60  # a peak beyond any limit
+BRIEF = 1.0  # instructions: so much a segment may cost more if it is shorter, with fewer rings
+DEAR = 10.0  # times as many instructions: what a segment counts that leaves no room
 TURNS = (4, 2)  # rows at a time instead of one: fewer instructions
 
 
@@ -71,23 +73,31 @@ class Segmenter:
                         best[end] = (peak, trace)
         return self._schedule(_backwards([trace for _, trace in best]))
 
-    def cheapest(self, peak: int, turns: Sequence[int] = TURNS) -> Schedule | None:
+    def cheapest(
+        self, peak: int, turns: Sequence[int] = TURNS, ease: float = 1.0
+    ) -> Schedule | None:
         """The schedule with the fewest instructions whose peak is at most `peak` bytes.
 
-        turns: rows at a time that are tried, the most first; 1 always is. None if there is none.
+        turns: rows at a time that are tried, the most first; 1 always is. ease: a segment that
+        needs more than this share of `peak` is taken only where there is hardly another way, which
+        leaves the placement some room. None if there is no schedule.
         """
+        eased = peak if ease == 1.0 else int(ease * peak)
+        ceilings = {peak: 1.0} if eased == peak else {eased: 1.0, peak: DEAR}
         best: list[tuple[float, Trace | None]] = [(0, None)] + [(math.inf, None)] * self.count
         for end in range(1, self.count + 1):
-            if self.wholes[end - 1].peak <= peak:
-                best[end] = (best[end - 1][0] + self.prices[end - 1], self.wholes[end - 1])
+            whole = self.wholes[end - 1]
+            if whole.peak <= peak:
+                dear = ceilings[eased if whole.peak <= eased else peak]
+                best[end] = (best[end - 1][0] + dear * self.prices[end - 1], whole)
             needed = False  # to stream: a step that needs too much in one call
             for first in range(end - 1, self.floors[end] - 1, -1):
-                needed |= self.wholes[first].peak > peak
-                if needed and self.streams:
-                    limit = best[end][0] - best[first][0]
-                    trace = self._cheaper(first, end, peak, turns, limit)
+                needed |= self.wholes[first].peak > eased
+                for ceiling, dear in ceilings.items() if needed and self.streams else ():
+                    limit = (best[end][0] - best[first][0] + BRIEF) / dear
+                    trace = self._cheaper(first, end, ceiling, turns, limit)
                     if trace is not None:
-                        best[end] = (best[first][0] + self.price(trace), trace)
+                        best[end] = (best[first][0] + dear * self.price(trace) - BRIEF, trace)
         if best[-1][0] == math.inf:
             return None
         return self._schedule(_backwards([trace for _, trace in best]))

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from mcucompile.errors import InternalError, UnsupportedModelError, UsageError
 from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan.program import KernelCall, Operand, Program, RowWindow, height, row_form
+
+Heirs = Literal["last", "first"]
 
 INPUT = -1  # "step" that writes the model's inputs: the caller, before step 0
 
@@ -95,16 +98,20 @@ class Network:
 
 
 def build_network(
-    program: Program, keep_input: bool = False, stream_input: bool = False
+    program: Program,
+    keep_input: bool = False,
+    stream_input: bool = False,
+    heirs: Heirs = "last",
 ) -> Network:
     """The stores and tasks of `program`.
 
     keep_input: the bytes of the model's inputs are never used for anything else.
     stream_input: the rows of the only input arrive one by one when they are asked for.
+    heirs: of several operands whose bytes a result may take, the one produced last or first.
     Raises UnsupportedModelError MC105 if a model output is a constant; UsageError MC033 if the
     input cannot arrive in rows.
     """
-    network = _Builder(program, keep_input).build()
+    network = _Builder(program, keep_input, heirs).build()
     return _with_pushed_input(network) if stream_input else network
 
 
@@ -128,9 +135,10 @@ def _with_pushed_input(network: Network) -> Network:
 
 
 class _Builder:
-    def __init__(self, program: Program, keep_input: bool) -> None:
+    def __init__(self, program: Program, keep_input: bool, heirs: Heirs) -> None:
         self.program = program
         self.keep_input = keep_input
+        self.heirs = heirs
         self.end = max(len(program.calls) - 1, 0)
         self.forms = [row_form(program, call) for call in program.calls]
         self.stores: list[Store] = []
@@ -249,8 +257,9 @@ class _Builder:
     def _heir(self, step: int, reads: Sequence[Store | None]) -> int | None:
         """The slot whose bytes the result of `step` takes, row by row, if there is one.
 
-        Its value must be dead afterwards. Of several that which was produced last: the main branch
-        of a residual connection, whose bytes are on top of what has to wait.
+        Its value must be dead afterwards. Of the two branches of a residual connection the main one
+        was produced last: row by row, its bytes are on top of what has to wait. In those of the
+        other one the sums of all blocks stay in the same place, whatever lies beside it.
         """
         form = self.forms[step]
         if len(form.writes) != 1 or form.writes[0].value in self.program.insets:
@@ -263,11 +272,9 @@ class _Builder:
             and _same_rows(form.writes[0], reads[slot])
             and operand.size == form.writes[0].size
         ]
-        return (
-            max(found, key=lambda s: self.writer[self.program.root(form.reads[s].value)])
-            if (found)
-            else None
-        )
+        choose = max if self.heirs == "last" else min
+        writers = {s: self.writer[self.program.root(form.reads[s].value)] for s in found}
+        return choose(found, key=writers.__getitem__, default=None)
 
     def _may_take(self, step: int, slot: int) -> bool:
         """May the result of `step` overwrite what it reads through `slot`?"""

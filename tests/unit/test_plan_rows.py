@@ -13,6 +13,8 @@ from mcucompile.plan.check import check_plan
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions, make_plan
 from mcucompile.plan.program import RowWindow
+from mcucompile.plan.segments import Segmenter
+from mcucompile.plan.stores import build_network
 from mcucompile.reference.arena_interpreter import run_plan
 from tests.support.mixing import random_inputs, reference
 from tests.support.row_mixing import Kernel, RowBuilder, random_row_graph
@@ -127,3 +129,21 @@ def test_rows_of_the_input_arrive_when_they_are_needed(stride: int) -> None:
     plan = streamed(build, y, stream_input=True)
     assert plan.pushed is not None
     assert plan.pushed.rows < 12
+
+
+def test_a_schedule_leaves_room_where_it_is_asked_to() -> None:
+    """All segments but those that cannot do otherwise stay below the share of the peak."""
+    build = RowBuilder((24, 4, 8))
+    x = build.conv("a", build.inputs[0], RowWindow(3, 1, 1), 64)
+    x = build.conv("b", x, RowWindow(3, 2, 1), 8)
+    x = build.conv("c", x, RowWindow(3, 1, 1), 24)
+    x = build.conv("d", x, RowWindow(3, 2, 1), 8)
+    segmenter = Segmenter(build_network(build.program(x)))
+    least = segmenter.least_memory().peak
+    usual, eased = segmenter.cheapest(least), segmenter.cheapest(least, ease=0.7)
+    assert usual is not None
+    assert eased is not None
+    assert usual.peak == eased.peak == least
+    assert usual.cost <= eased.cost
+    above = [[t for t in s.traces if t.peak > 0.7 * least] for s in (usual, eased)]
+    assert 0 < len(above[1]) < len(above[0])

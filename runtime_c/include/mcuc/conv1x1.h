@@ -10,11 +10,14 @@
  *                and not again. So results may overwrite the pixels of their own tile and of all
  *                before it: in a call for one row, the output may take the place of the input if
  *                cout <= cin.
- * scratch        16 (8 if `small`) * ceil(cin / 2) bytes: a tile
- * exactness      equals mcucompile.quant.numbers.Requant on exact sums
- * speed          MAC per instruction (Cortex-M4): 1.22 for cin = 64, 0.95 for 16, 0.73 for 8
+ *                The kernels named `back` take the pixels from right to left, and the rows from
+ * below to above. So their output may take the place of the input if cout >= cin, rows of both
+ * following each other. scratch        16 (8 if `small`) * ceil(cin / 2) bytes: a tile exactness
+ * equals mcucompile.quant.numbers.Requant on exact sums speed          MAC per instruction
+ * (Cortex-M4): 1.22 for cin = 64, 0.95 for 16, 0.73 for 8
  *
  * mcuc_conv1x1_s8 is for layers with shift 0, no clamp and not wide; mcuc_conv1x1_any_s8 for all.
+ * mcuc_conv1x1_back_s8 and mcuc_conv1x1_back_any_s8 do not know `small`.
  */
 #ifndef MCUC_CONV1X1_H
 #define MCUC_CONV1X1_H
@@ -32,6 +35,8 @@ typedef struct {
 } mcuc_conv1x1_s8_params;
 
 typedef mcuc_conv1x1_s8_params mcuc_conv1x1_any_s8_params;
+typedef mcuc_conv1x1_s8_params mcuc_conv1x1_back_s8_params;
+typedef mcuc_conv1x1_s8_params mcuc_conv1x1_back_any_s8_params;
 
 /* n pixels at x to the tile. */
 MCUC_KERNEL void mcuc_conv1x1_put(const mcuc_conv1x1_s8_params *p, uint32_t *tile, int32_t n,
@@ -80,6 +85,37 @@ MCUC_KERNEL void mcuc_conv1x1_rows(const mcuc_conv1x1_s8_params *p, const mcuc_s
     }
 }
 
+/* The same from the last pixel to the first. */
+MCUC_KERNEL void mcuc_conv1x1_back_rows(const mcuc_conv1x1_s8_params *p, const mcuc_src *in,
+                                        const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
+                                        int32_t wide, mcuc_rescale rescale) {
+    const int32_t fours = p->width / 4, twos = p->width & 2;
+    uint32_t *tile = (uint32_t *)scratch, *last = tile + twos * ((p->cin + 1) / 2);
+    MCUC_REQUIRE(!p->small);
+    for (int32_t y = y1 - 1; y >= y0; y--) {
+        const int8_t *x = mcuc_src_row(in, y) + 4 * fours * p->cin;
+        int8_t *o = mcuc_dst_row(out, y) + 4 * fours * p->cout;
+        if (twos) {
+            mcuc_conv1x1_put(p, tile, 2, x);
+        }
+        if (p->width & 1) {
+            mcuc_conv1x1_put(p, last, 1, x + twos * p->cin);
+        }
+        if (twos) {
+            mcuc_conv1x1_get(p, tile, 2, o, wide, rescale);
+        }
+        if (p->width & 1) {
+            mcuc_conv1x1_get(p, last, 1, o + twos * p->cout, wide, rescale);
+        }
+        for (int32_t i = fours; i > 0; i--) {
+            x -= 4 * p->cin;
+            o -= 4 * p->cout;
+            mcuc_conv1x1_put(p, tile, 4, x);
+            mcuc_conv1x1_get(p, tile, 4, o, wide, rescale);
+        }
+    }
+}
+
 MCUC_KERNEL void mcuc_conv1x1_s8(const mcuc_conv1x1_s8_params *p, const mcuc_src *in,
                                  const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
     mcuc_conv1x1_rows(p, in, out, y0, y1, scratch, 0, mcuc_rescale_plain(p->zp));
@@ -92,6 +128,22 @@ MCUC_KERNEL void mcuc_conv1x1_any_s8(const mcuc_conv1x1_any_s8_params *p, const 
         mcuc_conv1x1_rows(p, in, out, y0, y1, scratch, 1, rescale);
     } else {
         mcuc_conv1x1_rows(p, in, out, y0, y1, scratch, 0, rescale);
+    }
+}
+
+MCUC_KERNEL void mcuc_conv1x1_back_s8(const mcuc_conv1x1_back_s8_params *p, const mcuc_src *in,
+                                      const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
+    mcuc_conv1x1_back_rows(p, in, out, y0, y1, scratch, 0, mcuc_rescale_plain(p->zp));
+}
+
+MCUC_KERNEL void mcuc_conv1x1_back_any_s8(const mcuc_conv1x1_back_any_s8_params *p,
+                                          const mcuc_src *in, const mcuc_dst *out, int32_t y0,
+                                          int32_t y1, void *scratch) {
+    mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};
+    if (p->wide) {
+        mcuc_conv1x1_back_rows(p, in, out, y0, y1, scratch, 1, rescale);
+    } else {
+        mcuc_conv1x1_back_rows(p, in, out, y0, y1, scratch, 0, rescale);
     }
 }
 
