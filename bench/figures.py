@@ -105,4 +105,5 @@ def _compile_graph(graph: Graph, board: Board, wishes: Mapping[str, Any]) -> Com
     files = emit(graph, plan, EmitOptions("layer", board=board.name))
     nowhere, nothing, options = Path("layer"), onnx.ModelProto(), CompileOptions(board.name)
     quantized = Quantized(graph, graph, "model")
-    return Compilation(nowhere, nothing, "", "layer", board, options, quantized, graph, plan, files)
+    names = (nowhere, nothing, "", "layer")
+    return Compilation(*names, board, options, quantized, graph, graph, None, plan, files)

@@ -15,6 +15,7 @@ from mcucompile.emulate import build, qemu
 from mcucompile.emulate.work import measure_work
 from mcucompile.errors import ToolchainError
 from mcucompile.ir import Array
+from mcucompile.ir.storage import array_dtype
 from mcucompile.report.build import Measured, ModelInfo, Profiled, Report, build_report
 from mcucompile.report.quantization import quantization
 
@@ -106,6 +107,6 @@ def random_sample(compilation: Compilation) -> list[Array]:
     values = [compilation.graph.value(name) for name in compilation.graph.inputs]
     stored = [rng.integers(-128, 128, v.shape).astype(np.int8) for v in values]
     return [
-        v.q.dequantize(q) if v.dtype == "float32" else q.view(v.dtype)
+        v.q.dequantize(q) if v.dtype == "float32" else q.view(array_dtype(v))
         for v, q in zip(values, stored, strict=True)
     ]
