@@ -45,7 +45,8 @@ class Compilation:
     """A compiled model with everything that later stages and people ask about.
 
     quantized: with all channels. pruned_graph: without those that nothing depends on. graph: what
-    is run: that, or what `patches` says cut into patches. files: path -> text of the C sources.
+    is run: that, with layers fused to save memory, or with what `patches` says cut into patches.
+    files: path -> text of the C sources.
     """
 
     path: Path
