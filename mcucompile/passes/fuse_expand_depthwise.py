@@ -44,5 +44,7 @@ def _expand_before(graph: Graph, depthwise: Conv2d) -> Conv2d | None:
         return None
     if not (depthwise.groups == g.cin == g.cout > 1 and is_fusable(g)):
         return None
+    if "tflite" in (expand.rounding, depthwise.rounding):  # which has kernels of its own
+        return None
     pointwise = expand.geometry(graph.operands(expand), x).is_pointwise and expand.groups == 1
     return expand if pointwise else None

@@ -83,6 +83,13 @@ def _dilated(build: MobileBuilder, x: Value) -> list[Value]:
     return [y]
 
 
+def _rounded_twice(build: MobileBuilder, x: Value) -> list[Value]:
+    (y,) = _plain(build, x)
+    for op in build.graph.ops_of(Conv2d):
+        build.graph.set_op(replace(op, rounding="tflite"))
+    return [y]
+
+
 def _all_channels(build: MobileBuilder, x: Value) -> list[Value]:
     return [build.conv("conv", x, 8, 3)]
 
@@ -96,6 +103,7 @@ def _all_channels(build: MobileBuilder, x: Value) -> list[Value]:
         (_output, 1, False),
         (_even_window, 1, False),
         (_dilated, 1, False),
+        (_rounded_twice, 1, False),
         (_all_channels, 1, False),
     ],
 )
