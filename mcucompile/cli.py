@@ -108,6 +108,13 @@ COMPILE_OPTIONS = (
         help="Of weights: each to its nearest integer, or so that layers err least on the samples.",
     ),
     click.option(
+        "--mixed",
+        metavar="auto|NODES",
+        default="",
+        help="Layers with int16 results: names of ONNX nodes, separated by commas, or those whose "
+        "results lose most by 8 bits, as far as the outputs gain.",
+    ),
+    click.option(
         "--quantize",
         type=click.Choice(["int8", "binary"]),
         default="int8",
@@ -243,6 +250,7 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         bias_correction=args["bias_correction"],
         equalize=args["equalize"],
         rounding=args["rounding"],
+        mixed=args["mixed"],
         optimize=args["optimize"],
         ram=args["ram"],
         flash=args["flash"],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcucompile.ir import QMAX, QMIN, Array, Graph, QuantRule, Value
+from mcucompile.ir import Array, Graph, QuantRule, Value
 from mcucompile.options import CompileOptions
 from mcucompile.quant.post_training import Quantized
 from mcucompile.quant.samples import Samples, to_model_int8, to_real
@@ -109,7 +109,7 @@ def _runs(
 def _powers(value: Value, real: Array, stored: Array, alone: Array) -> Array:
     """Sums of squares: signal, noise, the layer's own noise, and what of it is clipping."""
     x, q = real.astype(np.float64), value.q
-    lo, hi = q.dequantize(np.asarray([QMIN, QMAX]))
+    lo, hi = q.dequantize(np.asarray(q.limits))
     noise, own = (q.dequantize(a) - x for a in (stored, alone))
     outside = (x < lo) | (x > hi)
     return np.asarray([np.sum(x**2), np.sum(noise**2), np.sum(own**2), np.sum(own[outside] ** 2)])
@@ -145,6 +145,8 @@ def advice(
         tips.append("--round adaptive")
     if not options.equalize:
         tips.append("--equalize")
+    if not options.mixed and options.requant == "once":
+        tips.append("--mixed auto")
     if not options.bias_correction and options.rounding == "nearest":
         tips.append("--bias-correction")
     others = [m for m in ("mse", "percentile", "minmax") if m != options.calibration_method]

@@ -34,7 +34,8 @@ class CompileOptions:
     the model file's name. calibration: None calibrates a float model with synthetic data.
     calibration_cache: folder where ranges are kept from one compilation to the next.
     bias_correction: take the mean error of each channel off its bias. equalize: balance the ranges
-    of channels between layers. rounding: of weights, see quant/round_weights.py.
+    of channels between layers. rounding: of weights, see quant/round_weights.py. mixed: ONNX nodes
+    with int16 results, separated by commas, or "auto"; see quant/mixed.py.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
     schedule: how steps are run; see PlanOptions. `patch` runs a segment patch by patch and the rest
@@ -59,6 +60,7 @@ class CompileOptions:
     bias_correction: bool = True
     equalize: bool = False
     rounding: Rounding = "nearest"
+    mixed: str = ""
     optimize: Optimize = "balanced"
     ram: int | None = None
     flash: int | None = None

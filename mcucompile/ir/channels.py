@@ -36,7 +36,8 @@ class ChannelRange:
         if value.data is not None:
             return cls.around([value.data])
         every = np.ones(channels(value), dtype=np.int64)
-        return cls(QMIN * every, QMAX * every)
+        lo, hi = (QMIN, QMAX) if value.qparams is None else value.qparams.limits
+        return cls(lo * every, hi * every)
 
     @classmethod
     def around(cls, arrays: Sequence[Array]) -> ChannelRange:

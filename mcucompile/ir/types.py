@@ -23,11 +23,23 @@ class QParams:
     """Affine quantization: real = scale * (q - zero_point).
 
     scale: one entry (per tensor), or one per index of `axis` (per channel, zero_point 0).
+    bits: of the integers of an activation or a weight, 8 or 16.
     """
 
     scale: tuple[float, ...]
     zero_point: int = 0
     axis: int | None = None
+    bits: int = 8
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The least and the largest integer."""
+        return -(1 << self.bits - 1), (1 << self.bits - 1) - 1
+
+    @property
+    def dtype(self) -> str:
+        """Numpy name of the integers."""
+        return f"int{self.bits}"
 
     def scale_array(self, rank: int) -> Array:
         """The scales as float64, shaped to broadcast against a tensor of `rank` dimensions."""
@@ -39,10 +51,10 @@ class QParams:
         return scale.reshape(shape)
 
     def quantize(self, real: Array) -> Array:
-        """Nearest int8 of `real` (ties to even, as ONNX QuantizeLinear), saturated; same shape."""
+        """Nearest integers (ties to even, as ONNX QuantizeLinear), saturated; same shape."""
         real = np.asarray(real, dtype=np.float64)
         q = np.rint(real / self.scale_array(real.ndim)) + self.zero_point
-        return np.asarray(np.clip(q, QMIN, QMAX), dtype=np.int8)
+        return np.asarray(np.clip(q, *self.limits), dtype=self.dtype)
 
     def dequantize(self, q: Array) -> Array:
         """The real numbers that the integers `q` stand for, float32, same shape."""
@@ -57,8 +69,9 @@ class Value:
 
     name: unique in its graph.
     shape: static; activations are NHWC (or any rank with batch 1 in front) once normalized.
-    dtype: numpy name of what is stored. "float32" until quantized, then "int8" ("int32" biases,
-        and at the border "uint8", which is the int8 number + 128, or "float32").
+    dtype: numpy name of what is stored. "float32" until quantized, then "int8" ("int16" where 8
+        bits are too few, "int32" biases, and at the border "uint8", which is the int8 number + 128,
+        or "float32").
         A float32 activation that already has qparams comes from a pre-quantized model.
     qparams: what the stored integers mean; None while unknown.
     data: read-only contents of a constant; None for an activation. Integer data always has

@@ -128,10 +128,14 @@ def _quantized(graph: Graph) -> Iterator[str]:
     for v in graph.values():
         if v.name in (*graph.inputs, *graph.outputs) and v.dtype in ("uint8", "float32"):
             continue  # an operator of ops/border.py is next to it
-        if v.qparams is None or v.dtype not in ("int8", "int32", BIT):
+        if v.qparams is None or v.dtype not in ("int8", "int16", "int32", BIT):
             yield f"{v.name} is not quantized"
         elif not v.is_constant and (v.dtype == "int32" or v.qparams.axis is not None):
-            yield f"activation {v.name} is not int8 or bits with one scale"
+            yield f"activation {v.name} is not int8, int16 or bits with one scale"
+        elif (v.dtype == "int16") != (v.qparams.bits == 16):
+            yield f"{v.name} is {v.dtype}, its parameters are for {v.qparams.bits} bits"
+        elif v.dtype == "int16" and (v.is_constant or v.qparams.zero_point != 0):
+            yield f"{v.name} is int16, and no symmetric activation"
         elif v.dtype == BIT and v.qparams != UNIT:
             yield f"{v.name} has bits that are not -1 and +1"
     for op in graph.ops():
@@ -153,6 +157,8 @@ def _sum_of_products(graph: Graph, op: Op) -> Iterator[str]:
     scales = x.q.scale[0] * np.broadcast_to(np.asarray(w.q.scale), (w.shape[0],))
     if not np.allclose(np.broadcast_to(np.asarray(b.q.scale), scales.shape), scales, rtol=1e-5):
         yield f"{op.name} has a bias scale that is not input scale times weight scale"
+    if "int16" in (x.dtype, graph.result(op).dtype):
+        return  # summed in 64 bits
     flat = w.data.astype(np.int64).reshape(w.shape[0], -1)
     bias = np.abs(b.data.astype(np.int64) - x.q.zero_point * flat.sum(axis=1))
     if np.any(bias + 128 * np.abs(flat).sum(axis=1) >= 2**31):

@@ -26,6 +26,14 @@ def range_qparams(lo: float, hi: float) -> QParams:
     return QParams((scale,), int(np.clip(round(-128 - lo / scale), -128, 127)))
 
 
+def symmetric_qparams(lo: float, hi: float) -> QParams:
+    """Symmetric int16 parameters for reals in [lo, hi]."""
+    peak = max(-lo, hi)
+    if peak < NOTHING:
+        return QParams((1.0,), bits=16)
+    return QParams((float(np.float32(peak / 32767)),), bits=16)
+
+
 def quantize_per_tensor(value: Value) -> Value:
     """A float constant as int8 with one scale, asymmetric."""
     data = value.real

@@ -56,9 +56,9 @@ def requant(
 
 
 def clamp_bounds(result: QParams, clamp: tuple[float, float] | None) -> tuple[int, int]:
-    """int8 bounds of a value clamped to the real interval `clamp`; the whole range for None."""
+    """Integer bounds of a value clamped to the real interval `clamp`; the whole range for None."""
     if clamp is None:
-        return QMIN, QMAX
+        return result.limits
     lo, hi = result.quantize(np.asarray(clamp, dtype=np.float64))
     return int(lo), int(hi)
 

@@ -14,6 +14,7 @@ from mcucompile.quant.calibrate import calibrate, calibration_samples
 from mcucompile.quant.correct_bias import correct_bias
 from mcucompile.quant.equalize import equalize
 from mcucompile.quant.legalize import legalize
+from mcucompile.quant.mixed import mixed_precision
 from mcucompile.quant.quantize import quantize
 from mcucompile.quant.refine import Refinement, refine
 from mcucompile.quant.round_weights import round_weights
@@ -33,7 +34,8 @@ class Quantized:
 
     original: the float graph with the same values. source: of the ranges of activations; the model
     itself has them all, or samples or random inputs gave those that it has not. samples: how many.
-    losses: what people must know of binary layers that the model was not trained for.
+    losses: what people must know of binary layers that the model was not trained for. wide: names
+    of ONNX nodes whose results are int16.
     """
 
     original: Graph
@@ -41,6 +43,7 @@ class Quantized:
     source: Source
     samples: int = 0
     losses: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -52,8 +55,9 @@ def post_training_quantization(
 ) -> Quantized:
     """The float `graph`, made from `model`, in integers.
 
-    Raises what `binarize`, `calibration_samples`, `calibrate` and `quantize` raise. Random inputs
-    give ranges, so that something can be compiled; nothing else is learnt from them.
+    Raises what `binarize`, `calibration_samples`, `calibrate`, `mixed_precision` and `quantize`
+    raise. Random inputs give ranges, so that something can be compiled; nothing else is learnt
+    from them.
     """
     losses: tuple[str, ...] = ()
     if options.quantize == "binary":
@@ -63,12 +67,14 @@ def post_training_quantization(
     if samples is not None and real and options.equalize:
         graph = equalize(graph, samples)
     ranges = calibrate(model, graph, samples, options)
+    graph, ranges, wide = mixed_precision(graph, ranges, samples, options)
     integer = legalize(quantize(graph, ranges))
     if samples is None:
         return Quantized(graph, integer, "model", losses=losses)
     if real:
         integer = refine(graph, integer, samples, _refinements(options))
-    return Quantized(graph, integer, "samples" if real else "random", samples.count, losses)
+    source: Source = "samples" if real else "random"
+    return Quantized(graph, integer, source, samples.count, losses, wide)
 
 
 def _refinements(options: CompileOptions) -> list[Refinement]:

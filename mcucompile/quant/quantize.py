@@ -13,8 +13,9 @@ from mcucompile.ir.storage import BIT
 from mcucompile.ir.types import QMAX, QMIN
 from mcucompile.ir.verify import verify
 from mcucompile.ops.table import Table
+from mcucompile.ops.wide import Wide
 from mcucompile.quant.bounds import within_int32
-from mcucompile.quant.constants import range_qparams, strengthen_faint_channels
+from mcucompile.quant.constants import range_qparams, strengthen_faint_channels, symmetric_qparams
 from mcucompile.quant.numbers import accumulator_bound, requant
 from mcucompile.quant.propagate import propagate, same_ops
 
@@ -45,8 +46,9 @@ def quantize(graph: Graph, ranges: Mapping[str, Range] | None = None) -> Graph:
             continue
         if _only_sign_matters(graph, group):
             found = found[0] / SIGN_DETAIL, found[1] / SIGN_DETAIL
+        qparams = symmetric_qparams if _is_wide(graph, group) else range_qparams
         for value in group:
-            graph.set_value(replace(value, qparams=range_qparams(*found)))
+            graph.set_value(replace(value, qparams=qparams(*found)))
     if missing:
         raise _missing(missing)
     _quantize_all_constants(graph)
@@ -112,6 +114,12 @@ def _only_sign_matters(graph: Graph, group: list[Value]) -> bool:
     return not names.intersection(inside) and all(
         op.takes_sign or graph.result(op).name in names for op in users
     )
+
+
+def _is_wide(graph: Graph, group: list[Value]) -> bool:
+    """Does an operator compute numbers of 16 bits for `group`?"""
+    producers = [op for op in map(graph.producer, group) if op is not None]
+    return any(op.result_dtype(graph.operands(op)) == "int16" for op in producers)
 
 
 def _union(graph: Graph, group: list[Value], ranges: Mapping[str, Range]) -> Range | None:
@@ -203,7 +211,7 @@ def _integer_operands(
             "give calibration data that resembles real inputs, or scale the weights",
         ) from error
     is_layer = len(integers) == 3 and integers[2].dtype == "int32"  # input, weights, bias
-    if is_layer and op.result_dtype(operands) != BIT:
+    if is_layer and op.result_dtype(operands) != BIT and not isinstance(op, Wide):
         x, weights, bias = integers
         if op.rounding == "once":  # TFLite's multipliers have 31 bits in any case
             weights, bias = strengthen_faint_channels(x.q, weights, bias, results[0].q)

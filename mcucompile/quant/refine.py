@@ -18,12 +18,13 @@ from mcucompile.ops.binary_conv import BinaryConv2d, BinaryConv2dSign
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.wide import WideConv2d
 from mcucompile.quant.runs import affordable
 from mcucompile.quant.samples import Samples, to_model_int8, to_real
 from mcucompile.reference.execute import batches
 from mcucompile.reference.float_interpreter import saturated
 
-SumOfProducts = Conv2d | ConvTranspose2d | Dense | BinaryConv2d
+SumOfProducts = Conv2d | WideConv2d | ConvTranspose2d | Dense | BinaryConv2d
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def quantization(quantized: Quantized, options: CompileOptions) -> Report:
         "bias_correction": learnt and (options.bias_correction or options.rounding == "adaptive"),
         "equalize": learnt and options.equalize,
         "rounding": options.rounding if learnt else "nearest",
+        "int16": list(quantized.wide),
         "accuracy": "unknown" if source == "random" else "unmeasured",
     }
 
@@ -28,11 +29,13 @@ def quantization(quantized: Quantized, options: CompileOptions) -> Report:
 def quantization_lines(report: Report) -> list[str]:
     """The same for people, as lines of the summary."""
     source = report["ranges"]
+    wide = [f"int16      results of {', '.join(report['int16'])}"] if report["int16"] else []
     if source == "model":
         return ["ranges     of the model's own"]
     if source == "random":
         return [
             f"ranges     from {report['samples']} random inputs ({report['method']})",
+            *wide,
             "accuracy   UNKNOWN: no calibration data",
         ]
     steps = [
@@ -43,5 +46,6 @@ def quantization_lines(report: Report) -> list[str]:
     ]
     return [
         f"ranges     from {report['samples']} samples ({', '.join(steps)})",
+        *wide,
         "accuracy   not measured (`mcucompile validate` does)",
     ]

@@ -85,6 +85,10 @@ CASES = {
     "binary_untrained": Case(
         _compile("digits.onnx", "--quantize binary --calib {d}/digits.npz"), 3
     ),
+    "mixed_without_data": Case(_compile("cnn.onnx", "--mixed auto"), 2),
+    "mixed_softmax": Case(_compile("cnn.onnx", "--mixed softmax"), 2),
+    "mixed_unknown": Case(_compile("cnn.onnx", "--mixed nosuch"), 2),
+    "mixed_tflite": Case(_compile("cnn.onnx", "--mixed auto --requant tflite"), 2),
     "no_state": Case(_compile("cnn.onnx", "--stateful"), 2),
     "state_backwards": Case(_compile("backwards.onnx", "--stateful"), 3),
     "recurrent": Case(_compile("recurrent.onnx"), 3),

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from mcucompile.errors import QuantizationError
-from mcucompile.ir import Array, Graph
+from mcucompile.ir import Array, Graph, Value
 from mcucompile.ir.storage import BIT
 from mcucompile.lower import lower
 from mcucompile.plan.program import Optimize, Target
@@ -23,6 +23,7 @@ from tests.fuzz import (
     pools,
     recurrent,
     reductions,
+    wide,
 )
 from tests.fuzz.dice import Dice
 from tests.support.ckit import random_inputs
@@ -40,6 +41,11 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "binary_max_pool": binary.binary_max_pool,
     "add": elementwise.add,
     "mul": elementwise.mul,
+    "wide_layer": wide.layer,
+    "wide_add": wide.add,
+    "wide_average": wide.average_pool,
+    "wide_max": wide.max_pool,
+    "narrow": wide.narrow,
     "table": elementwise.table,
     "softmax": elementwise.softmax,
     "border": border.border,
@@ -98,7 +104,9 @@ def _inputs(dice: Dice, graph: Graph) -> tuple[Array, ...]:
     usual = random_inputs(graph, 2, dice.rng)
     if graph.value(graph.inputs[0]).dtype == BIT:
         return (np.concatenate([np.full_like(usual[0][:1], dice.one_of([-1, 1])), usual[0]]),)
-    if graph.has_value("w"):
+    if any(v.dtype == "int16" for v in graph.values()):
+        extreme = [_ends(dice, graph.value(name)) for name in graph.inputs]
+    elif graph.has_value("w"):
         extreme = [layers.worst_input(dice, graph)]
     elif any(graph.value(name).dtype != "int8" for name in graph.inputs):
         extreme = random_inputs(graph, 1, dice.rng)
@@ -107,3 +115,9 @@ def _inputs(dice: Dice, graph: Graph) -> tuple[Array, ...]:
         shapes = [graph.value(name).shape for name in graph.inputs]
         extreme = [dice.rng.choice(np.array(ends, np.int8), s) for s in shapes]
     return tuple(np.concatenate(pair) for pair in zip(extreme, usual, strict=True))
+
+
+def _ends(dice: Dice, value: Value) -> Array:
+    """A sample of the least and the largest number, or of one of them."""
+    ends = dice.one_of([value.q.limits, value.q.limits[:1], value.q.limits[1:]])
+    return dice.rng.choice(np.array(ends, value.dtype), value.shape)

@@ -56,7 +56,7 @@ def test_every_kernel_is_reached() -> None:
     text = "".join(f'#include "{header}"\n' for header in headers)
     gcc = ["gcc", "-std=c99", "-E", f"-I{include}", "-"]
     code = subprocess.run(gcc, input=text, capture_output=True, text=True, check=True).stdout
-    kernels = set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|b1|f32))\(const \1_params \*", code))
+    kernels = set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|s16|b1|f32))\(const \1_params \*", code))
     assert len(kernels) > 20
     cases = (case(family, i) for family in FAMILIES for i in range(MANY_ON_A_CORE))
     calls = [lower(c.graph, Target(**c.wishes)).calls[0] for c in cases]

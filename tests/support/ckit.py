@@ -45,9 +45,10 @@ def random_inputs(graph: Graph, samples: int, rng: np.random.Generator) -> list[
         if value.dtype == BIT:
             arrays.append(random_bits(shape, rng))
             continue
-        data = rng.integers(-128, 128, shape)
-        extreme = rng.choice([-128, 127], shape)
-        stored = np.where(rng.random(shape) < 0.2, extreme, data).astype(np.int8)
+        lo, hi = value.q.limits
+        data = rng.integers(lo, hi + 1, shape)
+        extreme = rng.choice([lo, hi], shape)
+        stored = np.where(rng.random(shape) < 0.2, extreme, data).astype(value.q.dtype)
         real = value.dtype == "float32"
         arrays.append(_reals(value.q, stored, rng) if real else stored.view(value.dtype))
     return arrays

@@ -71,7 +71,9 @@ def test_layer_to_blame_is_found(clips: bool) -> None:
 def test_advice_names_only_what_has_not_been_tried() -> None:
     quantized = compiled()
     assert "--calib" in advice((), quantized, OPTIONS)[0]
-    tried = replace(OPTIONS, rounding="adaptive", equalize=True, calibration_method="minmax")
+    tried = replace(
+        OPTIONS, rounding="adaptive", equalize=True, mixed="auto", calibration_method="minmax"
+    )
     tips = advice((), replace(quantized, source="samples"), tried)
     assert tips == ("another --calib-method: mse or percentile",)
     untried = replace(OPTIONS, bias_correction=False)

@@ -218,7 +218,7 @@ def wide(name: str, dtype: str, number: int) -> Callable[[Graph], None]:
         (put("y", dtype="float32"), "y is not quantized"),
         (
             put("y", qparams=QParams((1.0, 2.0), 0, 1)),
-            "activation y is not int8 or bits",
+            "activation y is not int8, int16 or bits",
         ),
         (put("w", qparams=QParams((0.25,), 1)), "not symmetric per output channel"),
         (put("w", qparams=QParams((1.0, 1.0, 1.0), 0, 1)), "not symmetric per output channel"),

@@ -22,7 +22,7 @@
 #ifndef MCUC_POOL_H
 #define MCUC_POOL_H
 
-#include "mcuc/mcuc.h"
+#include "mcuc/taps.h"
 
 typedef struct {
     int32_t height, width, channels;
@@ -46,24 +46,6 @@ typedef mcuc_pool_s8_params mcuc_max_pool_s8_params;
 typedef mcuc_pool_s8_params mcuc_average_pool_s8_params;
 
 /* -- Where a window's numbers are ------------------------------------------------------------ */
-
-/* Positions [first, end) of a window on one axis. */
-typedef struct {
-    int32_t first, end;
-} mcuc_taps;
-
-/* Those of `taps` positions start, start + dilation, ... that lie in [lo, hi). */
-MCUC_KERNEL mcuc_taps mcuc_taps_within(int32_t start, int32_t dilation, int32_t taps, int32_t lo,
-                                       int32_t hi) {
-    mcuc_taps t = {0, taps};
-    if (start < lo) {
-        t.first = (lo - start + dilation - 1) / dilation;
-    }
-    if (start + (taps - 1) * dilation >= hi) {
-        t.end = (hi - start + dilation - 1) / dilation;
-    }
-    return t;
-}
 
 /* The numbers of a window; the first is at x[0], they are `step` bytes apart, the rows `row_step`.
  * In a ring (wrap > 0) the row after `last` is `wrap` bytes before it comes. Each row of a small
