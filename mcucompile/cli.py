@@ -15,7 +15,7 @@ import click
 
 from mcucompile import __version__, commands, resources
 from mcucompile.depfile import depfile
-from mcucompile.errors import InternalError, McuCompileError, UsageError
+from mcucompile.errors import InternalError, McuCompileError
 from mcucompile.options import CalibrationMethod, CompileOptions, Rounding, SampleOptions
 from mcucompile.package import PACKAGE_KINDS
 from mcucompile.quant.cache import default_folder
@@ -68,10 +68,9 @@ def _floats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[flo
 
 _ELEMENTS = click.Choice(["int8", "uint8", "float32"])
 
-COMPILE_OPTIONS = (
+# What decides which int8 numbers a model becomes.
+QUANTIZE_OPTIONS = (
     click.argument("model", type=click.Path(path_type=Path)),
-    click.option("--board", "-b", required=True, help="Board name or board file (.toml)."),
-    click.option("--name", "-n", default="", help="Prefix of all C symbols [the file's name]."),
     click.option("--calib", metavar="FILE[:ARRAY]", help="Samples (.npz, .npy, folder of .npy)."),
     click.option(
         "--calib-method",
@@ -107,6 +106,25 @@ COMPILE_OPTIONS = (
         show_default=True,
         help="Of weights: each to its nearest integer, or so that layers err least on the samples.",
     ),
+    click.option(
+        "--dim",
+        "dims",
+        multiple=True,
+        metavar="NAME=SIZE",
+        callback=_sizes,
+        help="Size of a symbolic dimension.",
+    ),
+    click.option(
+        "--data-scale", type=float, default=1.0, help="Samples are mapped x -> S*x + O first [1]."
+    ),
+    click.option("--data-offset", type=float, default=0.0, help="See --data-scale [0]."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress messages."),
+)
+
+COMPILE_OPTIONS = (
+    *QUANTIZE_OPTIONS,
+    click.option("--board", "-b", required=True, help="Board name or board file (.toml)."),
+    click.option("--name", "-n", default="", help="Prefix of all C symbols [the file's name]."),
     click.option(
         "--mixed",
         metavar="auto|NODES",
@@ -167,14 +185,6 @@ COMPILE_OPTIONS = (
         help="See --input-scale [0].",
     ),
     click.option(
-        "--dim",
-        "dims",
-        multiple=True,
-        metavar="NAME=SIZE",
-        callback=_sizes,
-        help="Size of a symbolic dimension.",
-    ),
-    click.option(
         "--winograd/--no-winograd",
         default=None,
         help="Winograd convolutions: everywhere possible, or nowhere [where they pay].",
@@ -214,17 +224,19 @@ COMPILE_OPTIONS = (
         callback=_grid,
         help="Patches of --schedule patch [what needs the least SRAM].",
     ),
-    click.option(
-        "--data-scale", type=float, default=1.0, help="Samples are mapped x -> S*x + O first [1]."
-    ),
-    click.option("--data-offset", type=float, default=0.0, help="See --data-scale [0]."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress messages."),
 )
 
 
 def compile_options(function: F) -> F:
     """Every option of the compile command, for the commands that compile first."""
     for option in reversed(COMPILE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def quantize_options(function: F) -> F:
+    """Those of them that need no board."""
+    for option in reversed(QUANTIZE_OPTIONS):
         function = option(function)
     return function
 
@@ -239,23 +251,14 @@ def _options(args: dict[str, Any]) -> CompileOptions:
     """The compile options among a command's arguments."""
     if args["patches"] is not None and args["schedule"] != "patch":
         raise click.UsageError("--patches needs --schedule patch")
-    calib = args["calib"]
-    samples = SampleOptions(calib, args["data_scale"], args["data_offset"]) if calib else None
     return CompileOptions(
         board=args["board"],
         name=args["name"],
-        calibration=samples,
-        calibration_method=args["calib_method"],
-        calibration_cache=_cache_folder(args),
-        bias_correction=args["bias_correction"],
-        equalize=args["equalize"],
-        rounding=args["rounding"],
         mixed=args["mixed"],
         optimize=args["optimize"],
         ram=args["ram"],
         flash=args["flash"],
         input_layout=args["input_layout"] or "",
-        dims=args["dims"],
         input_type=args["input_type"],
         output_type=args["output_type"],
         input_scale=args["input_scale"],
@@ -271,7 +274,24 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         quantize=args["quantize"],
         force=args["force"],
         stateful=args["stateful"],
+        **_quantize_options(args),
     )
+
+
+def _quantize_options(args: dict[str, Any]) -> dict[str, Any]:
+    """Those fields of CompileOptions that say which integers a model becomes."""
+    calib = args["calib"]
+    return {
+        "calibration": SampleOptions(calib, args["data_scale"], args["data_offset"])
+        if calib
+        else None,
+        "calibration_method": args["calib_method"],
+        "calibration_cache": _cache_folder(args),
+        "bias_correction": args["bias_correction"],
+        "equalize": args["equalize"],
+        "rounding": args["rounding"],
+        "dims": args["dims"],
+    }
 
 
 def _cache_folder(args: dict[str, Any]) -> Path | None:
@@ -295,17 +315,7 @@ def _write_json(file: Path | None, content: dict[str, Any]) -> None:
 
 
 def _write(option: str, file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            "MC022",
-            f"file '{file}'",
-            "cannot be written",
-            error.strerror or str(error),
-            f"choose another path for {option}",
-        ) from error
+    commands.write_file(option, file, text.encode("utf-8"))
 
 
 @click.group(cls=DefaultCommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -340,8 +350,24 @@ def compile_command(**args: Any) -> None:
     if args["depfile"]:
         target = args["depfile"].with_suffix("")
         _write("--depfile", args["depfile"], depfile(target, args["model"], options))
-    commands.echo_warnings(report, lambda text: click.echo(text, err=True))
+    commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(render_text(report, _columns()))
+
+
+@cli.command("quantize")
+@quantize_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.onnx",
+    help="File to write [build/MODEL_qdq.onnx].",
+)
+def quantize_command(**args: Any) -> None:
+    """Write MODEL as QDQ ONNX, in the integers that the C code has, for other tools to check."""
+    options = CompileOptions(board="", **_quantize_options(args))
+    warnings = commands.write_qdq(args["model"], options, args["output"], _progress(args["quiet"]))
+    commands.echo_warnings(warnings, lambda text: click.echo(text, err=True))
 
 
 @cli.command()
@@ -370,7 +396,7 @@ def validate(**args: Any) -> None:
         _progress(args["quiet"]),
     )
     _write_json(args["json_file"], result.content)
-    commands.echo_warnings(result.report, lambda text: click.echo(text, err=True))
+    commands.echo_warnings(result.report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(result.text)
     result.require_exact()
 
@@ -382,7 +408,7 @@ def profile(**args: Any) -> None:
     """Count the instructions of every step under QEMU: exact and repeatable."""
     report = commands.profile_model(args["model"], _options(args), _progress(args["quiet"]))
     _write_json(args["json_file"], report)
-    commands.echo_warnings(report, lambda text: click.echo(text, err=True))
+    commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(render_text(report, _columns()))
 
 
@@ -394,7 +420,7 @@ def image_command(**args: Any) -> None:
     report, text = commands.build_image(
         args["model"], _options(args), args["output"], _progress(args["quiet"])
     )
-    commands.echo_warnings(report, lambda text: click.echo(text, err=True))
+    commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(text)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcucompile import measure
 from mcucompile.board import known_boards, load_board
-from mcucompile.compiler import Progress, compile_model, write_files
+from mcucompile.compiler import Progress, compile_model, quantize_model, write_files
 from mcucompile.emulate.build import linker_script
 from mcucompile.errors import UsageError
+from mcucompile.export import qdq_model
+from mcucompile.frontend.names import c_identifier
 from mcucompile.frontend.node import IMPORTERS
+from mcucompile.frontend.onnx_model import load_model
 from mcucompile.image import write_image
 from mcucompile.layer_errors import DIVERGES, worst
 from mcucompile.options import CompileOptions, SampleOptions
@@ -43,9 +46,9 @@ class ValidateResult:
         require_exact(self.validation)
 
 
-def echo_warnings(report: Report, echo: Callable[[str], None]) -> None:
-    """Show a report's warnings in a frame that nobody can miss."""
-    for warning in report["warnings"]:
+def echo_warnings(warnings: Iterable[str], echo: Callable[[str], None]) -> None:
+    """Show warnings in a frame that nobody can miss."""
+    for warning in warnings:
         bar = "!" * 78
         echo(f"{bar}\n! WARNING: {warning}\n{bar}")
 
@@ -75,6 +78,37 @@ def compile_to_folder(
     write_files(files, folder)
     progress(f"wrote {folder}")
     return report
+
+
+def write_qdq(
+    model: Path, options: CompileOptions, output: Path | None, progress: Progress
+) -> list[str]:
+    """Quantize and write the integers as QDQ ONNX; returns the warnings.
+
+    Raises what `qdq_model` raises, and UsageError MC022 if the file cannot be written.
+    """
+    proto = load_model(model)
+    quantized = quantize_model(proto, c_identifier(model.stem), options, progress)
+    content = qdq_model(quantized.graph).SerializeToString(deterministic=True)
+    file = output or Path("build") / f"{model.stem}_qdq.onnx"
+    write_file("-o", file, content)
+    progress(f"wrote {file}")
+    return list(quantized.warnings)
+
+
+def write_file(option: str, file: Path, content: bytes) -> None:
+    """Write what `option` asks for. Raises UsageError MC022 if it cannot be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    except OSError as error:
+        raise UsageError(
+            "MC022",
+            f"file '{file}'",
+            "cannot be written",
+            error.strerror or str(error),
+            f"choose another path for {option}",
+        ) from error
 
 
 def validate_model(

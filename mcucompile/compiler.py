@@ -71,16 +71,7 @@ def compile_model(
     board = board.with_regions(options.regions)
     model = load_model(path)
     name = c_identifier(options.name or path.stem).lower()
-
-    progress("import")
-    graph = absorb_qdq(import_model(model, name, options.dims))
-    graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
-    graph = keep_states(graph) if options.stateful else graph
-    graph = with_rounding(graph, options.requant)
-    graph = preprocess(graph, options.input_type, options.input_scale, options.input_mean)
-
-    progress("quantize")
-    quantized = post_training_quantization(model, graph, options)
+    quantized = quantize_model(model, name, options, progress)
     graph = set_border(quantized.graph, options.input_type, options.output_type)
     if options.prune_channels and options.requant == "once":
         graph = prune_channels(graph)
@@ -100,6 +91,21 @@ def compile_model(
     files = emit(graph, plan, emit_options)
     graphs = (quantized, pruned, graph)
     return Compilation(path, model, sha256, name, board, options, *graphs, patches, plan, files)
+
+
+def quantize_model(
+    model: onnx.ModelProto, name: str, options: CompileOptions, progress: Progress
+) -> Quantized:
+    """The checked `model` in the integers that every later stage keeps. Raises as the stages do."""
+    progress("import")
+    graph = absorb_qdq(import_model(model, name, options.dims))
+    graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
+    graph = keep_states(graph) if options.stateful else graph
+    graph = with_rounding(graph, options.requant)
+    graph = preprocess(graph, options.input_type, options.input_scale, options.input_mean)
+
+    progress("quantize")
+    return post_training_quantization(model, graph, options)
 
 
 def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:

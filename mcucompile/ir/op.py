@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
+from mcucompile.errors import UnsupportedModelError
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ir.types import Array, Box, QParams, RequantRule, Shape, Value
 
 if TYPE_CHECKING:
+    from mcucompile.export.writer import NodeWriter
     from mcucompile.plan.program import Inset, KernelCall, RowWindow, Target
 
 
@@ -152,6 +154,23 @@ class Op(ABC):
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         """How channels pass through the operator on quantized values. By default, none may go."""
         return ChannelRules(self, tuple(operands), tuple(results))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        """Write the operator on real numbers to `out`; returns the tensor of its only result.
+
+        Raises UnsupportedModelError MC109 if ONNX cannot say it between quantized tensors.
+        """
+        raise self.not_in_onnx("there are no tensors for the integers that it keeps inside")
+
+    def not_in_onnx(self, why: str) -> UnsupportedModelError:
+        """The error for an operator that has no form in QDQ ONNX."""
+        return UnsupportedModelError(
+            "MC109",
+            f"node '{(*self.origin, self.name)[0]}' ({self.kind})",
+            "cannot be written as QDQ ONNX",
+            why,
+            "compile the model itself; `mcucompile validate` compares it with onnxruntime",
+        )
 
     @abstractmethod
     def lower(

@@ -16,6 +16,7 @@ RequantRule = Literal["once", "tflite"]  # the number contract's rule, or that o
 Element = Literal["int8", "uint8", "float32"]  # of the C API
 
 QMIN, QMAX = -128, 127
+TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)  # the axes of images, as a Transpose moves them
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from onnx import TensorProto
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import QMIN, Array, QParams, QuantRule, Value
 from mcucompile.ops.reduction import Reduction
@@ -46,6 +48,13 @@ class ArgExtremum(Reduction):
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
         return ((self._index(arrays[0]) + QMIN).astype(np.int8),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        kind = "ArgMax" if self.largest else "ArgMin"
+        last, (axis,) = int(self.last), self.axes
+        x = out.real(operands[0])
+        index = out.add(kind, x, axis=axis, keepdims=1, select_last_index=last)
+        return out.add("Cast", index, to=TensorProto.FLOAT)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from onnx import TensorProto
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, QParams, QuantRule, Value
 from mcucompile.ops.extremum import Max, Min
@@ -55,6 +57,15 @@ class Compare(Pairwise):
         no, yes = results[0].q.quantize(np.array([0.0, 1.0]))
         return (np.where(self._holds(a - b), yes, no),)
 
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        x = [out.real(v) for v in operands]
+        if self.answers in _WRITTEN:
+            answer = out.add(_WRITTEN[self.answers], *x)
+        else:
+            others = out.add(_WRITTEN[self.answers & ~GREATER], *x)
+            answer = out.add("Or", others, out.add("Greater", *x))
+        return out.add("Cast", answer, to=TensorProto.FLOAT)
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -80,6 +91,7 @@ _ANSWERS = {
     "Equal": EQUAL,
     "Xor": LESS | GREATER,
 }
+_WRITTEN = {answers: kind for kind, answers in _ANSWERS.items() if kind != "Xor"}  # of numbers
 
 
 @onnx_import(*_ANSWERS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Box, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRange, ChannelRules
@@ -98,6 +99,9 @@ class Concat(Op):
             found |= inset(result.name, result.shape, v.name, v.shape, start)
             first += v.shape[axis]
         return found
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.add("Concat", *map(out.real, operands), axis=self.axis)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

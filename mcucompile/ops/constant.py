@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.ir import Array, Op, QParams, QuantRule, Shape, Value
 from mcucompile.plan.program import KernelCall, Operand, Target
 from mcucompile.quant.constants import range_qparams
@@ -44,6 +45,9 @@ class Constant(Op):
         constant, other = operands
         data = self.stored.quantize(constant.real)
         return replace(constant, dtype="int8", qparams=self.stored, data=data), other
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.real(operands[0])
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

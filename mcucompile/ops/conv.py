@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Box, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
+from mcucompile.ir.types import TO_NCHW
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
 from mcucompile.ops.conv_kernels import lower_conv
@@ -148,6 +150,20 @@ class Conv2d(Convolution):
         start = np.arange(self._out(size, kernel, axis)) * self.strides[axis] - self.pads[axis]
         at = start[:, None] + np.arange(kernel) * self.dilations[axis]
         return np.unique((at >= 0) & (at < size), axis=0)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        x, w, b = operands
+        inputs = out.nchw(out.real(x)), out.constant(w, TO_NCHW), out.real(b)
+        y = out.add(
+            "Conv",
+            *inputs,
+            kernel_shape=w.shape[1:3],
+            strides=self.strides,
+            pads=self.pads,
+            dilations=self.dilations,
+            group=self.groups,
+        )
+        return out.nhwc(out.clipped(y, self.clamp))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

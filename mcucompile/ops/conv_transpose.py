@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, Shape, Value
+from mcucompile.ir.types import TO_NCHW
 from mcucompile.ops import gemm
 from mcucompile.ops.transpose import to_nchw, to_nhwc
 from mcucompile.ops.weights import import_bias, import_weights
@@ -99,6 +101,35 @@ class ConvTranspose2d(Op):
 
     def _axis(self, axis: int, kernel: int) -> Phases:
         return Phases.of(kernel, self.strides[axis], self.dilations[axis], self.pads[axis])
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        x, w, b = operands
+        top, left, bottom, right = self.pads
+        if min(top, left) < 0:
+            raise self.not_in_onnx("it adds zeros above or beside its result")
+        y = out.add(
+            "ConvTranspose",
+            out.nchw(out.real(x)),
+            self._onnx_weights(out, w),
+            out.real(b),
+            kernel_shape=w.shape[1:3],
+            strides=self.strides,
+            pads=(top, left, max(bottom, 0), max(right, 0)),
+            output_padding=(max(-bottom, 0), max(-right, 0)),
+            dilations=self.dilations,
+            group=self.groups,
+        )
+        return out.nhwc(out.clipped(y, self.clamp))
+
+    def _onnx_weights(self, out: NodeWriter, w: Value) -> str:
+        """The weights as ONNX has them, (C, O / groups, kh, kw)."""
+        if self.groups == 1:
+            return out.constant(w, (3, 0, 1, 2))
+        cout, kh, kw, cin = w.shape
+        split = (self.groups, cout // self.groups, cin, kh, kw)
+        grouped = out.reshaped(out.constant(w, TO_NCHW), split)
+        moved = out.add("Transpose", grouped, perm=(0, 2, 1, 3, 4))
+        return out.reshaped(moved, (self.groups * cin, cout // self.groups, kh, kw))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

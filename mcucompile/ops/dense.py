@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
@@ -62,6 +63,14 @@ class Dense(Op):
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         layer = gemm.Layer.of(self, operands, results[0], self.clamp)
         return LayerChannels(self, tuple(operands), tuple(results), layer)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        x, w, b = operands
+        inputs, rows = out.real(x), math.prod(x.shape[:-1])
+        if len(x.shape) != 2:
+            inputs = out.reshaped(inputs, (rows, x.shape[-1]))
+        y = out.clipped(out.add("Gemm", inputs, out.real(w), out.real(b), transB=1), self.clamp)
+        return y if len(x.shape) == 2 else out.reshaped(y, results[0].shape)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

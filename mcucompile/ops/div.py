@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import QMAX, QMIN, Array, Value
 from mcucompile.ops.mul import Mul
@@ -34,6 +35,9 @@ class _Factor(Pairwise):
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
         return (self._rule(operands, results).apply(*arrays),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.clipped(out.add(self.kind, *map(out.real, operands)), self.clamp)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

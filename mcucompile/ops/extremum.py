@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, QuantRule, Value
 from mcucompile.ops.pairwise import Pairwise, add_chain
@@ -38,6 +39,9 @@ class Extremum(Pairwise):
     ) -> tuple[Array, ...]:
         y = self._larger_or_smaller(arrays)
         return (np.clip(y, *clamp_bounds(results[0].q, self.clamp)).astype(np.int8),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.clipped(out.add(self.kind, *map(out.real, operands)), self.clamp)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from onnx import helper
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.fold import fold
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
@@ -38,6 +39,9 @@ class Gather(Op):
 
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         return (np.take(operands[0], self.indices, axis=self.axis),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.add("Gather", out.real(operands[0]), out.ints(self.indices), axis=self.axis)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

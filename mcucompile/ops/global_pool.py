@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
@@ -75,6 +76,10 @@ class GlobalPool(Op):
             why="the image row by row",
         )
         return replace(image, folding=rows)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        y = out.add(self.kind, out.nchw(out.real(operands[0])))
+        return out.nhwc(out.clipped(y, self.clamp))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ops.add import Add
@@ -64,6 +65,15 @@ class MatMul(Op):
 
     def macs(self, operands: Sequence[Value], results: Sequence[Value]) -> int:
         return results[0].elements * operands[0].shape[-1]
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        a, b = map(out.real, operands)
+        rank = len(operands[1].shape)
+        turned = out.add("Transpose", b, perm=(*range(rank - 2), rank - 1, rank - 2))
+        y = out.add("MatMul", a, turned)
+        if self.factor != 1.0:
+            y = out.add("Mul", y, out.number(self.factor))
+        return out.clipped(y, self.clamp)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

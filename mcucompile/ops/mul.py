@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Value
 from mcucompile.ir.channels import ChannelRules
@@ -43,6 +44,9 @@ class Mul(Pairwise):
 
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         return Elementwise(self, tuple(operands), tuple(results))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.clipped(out.add(self.kind, *map(out.real, operands)), self.clamp)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mcucompile.export.writer import OPSET, NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
@@ -76,6 +77,15 @@ class Pad(Op):
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         kind = ChannelRules if any(self.pads[-1]) else Monotone
         return kind(self, tuple(operands), tuple(results))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        if self.mode == "wrap":
+            raise self.not_in_onnx(f"its mode is newer than opset {OPSET}")
+        before, after = zip(*self.pads, strict=True)
+        value = out.number(self.value)
+        return out.add(
+            "Pad", out.real(operands[0]), out.ints(before + after), value, mode=self.mode
+        )
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import OPSET, NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Box, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
@@ -157,6 +158,17 @@ class MaxPool(Pool2d):
         lo, hi = clamp_bounds(results[0].q, self.clamp)
         return (np.clip(self._largest(arrays[0], QMIN), lo, hi).astype(np.int8),)
 
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        y = out.add(
+            "MaxPool",
+            out.nchw(out.real(operands[0])),
+            kernel_shape=self.kernel,
+            strides=self.strides,
+            pads=self.pads,
+            dilations=self.dilations,
+        )
+        return out.nhwc(out.clipped(y, self.clamp))
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -213,6 +225,21 @@ class AveragePool(Pool2d):
         counts = self._counts(x.shape[1], x.shape[2], self._counted())
         total = np.asarray(sum(self._taps(x, 0)))
         return (self._rule(operands, results).apply(total, n, counts),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        if self.dilations != (1, 1):
+            raise self.not_in_onnx(f"its dilations are newer than opset {OPSET}")
+        top, left, bottom, right = self.pads
+        y = out.add(
+            "AveragePool",
+            out.nchw(out.real(operands[0])),
+            kernel_shape=self.kernel,
+            strides=self.strides,
+            pads=(top, left, bottom - self.beyond[0], right - self.beyond[1]),
+            ceil_mode=int(any(self.beyond)),
+            count_include_pad=int(self.count_include_pad),
+        )
+        return out.nhwc(out.clipped(y, self.clamp))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import QMAX, QMIN, Array, QParams, QuantRule, Value
 from mcucompile.ops.add import Add
@@ -216,6 +217,9 @@ class ReduceLogSumExp(_Stepped):
 
     def real(self, x: Array) -> Array:
         return np.log(self._sum(np.exp(x)))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        raise self.not_in_onnx("what it is told to subtract first has no tensor of its own")
 
     def _tables(self, q: QParams, count: int) -> tuple[Array, Callable[[Array], Array]]:
         x = _distances(q) * q.scale[0]

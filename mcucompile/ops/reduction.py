@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode
 from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ops.transpose import Transpose
@@ -52,6 +53,15 @@ class Reduction(Op):
             in_place=((0, 0),) if rows == 1 and width == 1 else (),
             why=f"{rows * width} times {count} numbers",
         )
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        """The ONNX operator of the same name."""
+        x = out.real(operands[0])
+        if self.kind == "ReduceSum":  # the only one whose axes are an input
+            y = out.add(self.kind, x, out.ints(self.axes), keepdims=1)
+        else:
+            y = out.add(self.kind, x, axes=self.axes, keepdims=1)
+        return out.clipped(y, self.clamp)
 
 
 def loops_of(shape: Shape, axes: Sequence[int]) -> tuple[int, int, int]:

@@ -10,9 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from mcucompile.errors import InternalError
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRange, ChannelRules, channels
+from mcucompile.ir.types import TO_NCHW, TO_NHWC
 from mcucompile.ops.weights import rearranged
 from mcucompile.plan.program import KernelCall, Target
 
@@ -69,6 +71,16 @@ class Reshape(Op):
         sides = sorted(channels(v) for v in (operands[0], results[0]))
         kind = ChannelRules if sides[1] % sides[0] else _Regrouped
         return kind(self, tuple(operands), tuple(results))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        """A Transpose where it is one of an image: the layout of inputs and outputs shows by it."""
+        shape, x = operands[0].shape, out.real(operands[0])
+        for perm in (TO_NHWC, TO_NCHW):
+            if len(shape) == 4 and self.shape == tuple(shape[axis] for axis in perm):
+                moved = [axis for axis in perm if shape[axis] > 1]
+                if moved == sorted(moved):
+                    return out.add("Transpose", x, perm=perm)
+        return out.reshaped(x, self.shape)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

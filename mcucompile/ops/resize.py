@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import QMAX, QMIN, Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
@@ -21,6 +23,7 @@ from mcucompile.ops.window import rows_read
 from mcucompile.plan.program import Const, KernelCall, Operand, RowWindow, Target
 
 MODES = ("nearest", "linear", "cubic")
+CUBIC = -0.75  # the coefficient where none is given
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,14 @@ class Resize(Op):
         most = math.gcd(self.rows.size, len(spans))
         return rows_read(spans, self.rows.size // most, len(spans) // most)
 
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        form = _form(self)
+        if form is None:
+            raise self.not_in_onnx("its weights do not follow from the sizes of its images")
+        n, h, w, c = results[0].shape
+        image, sizes = out.nchw(out.real(operands[0])), out.ints((n, c, h, w))
+        return out.nhwc(out.add("Resize", image, "", "", sizes, **form))
+
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
@@ -102,6 +113,41 @@ class Resize(Op):
             why=f"means of {rows.count}x{cols.count} pixels",
             macs=self.macs(operands, results),
         )
+
+
+_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_FORMS: tuple[dict[str, str], ...] = (
+    *(
+        {"mode": mode, "coordinate_transformation_mode": coordinates}
+        for mode, coordinates in product(("linear", "cubic"), _COORDINATES)
+    ),
+    *(
+        {"mode": "nearest", "coordinate_transformation_mode": coordinates, "nearest_mode": nearest}
+        for coordinates, nearest in product(
+            ("half_pixel", "asymmetric", "align_corners"),
+            ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+        )
+    ),
+)
+
+
+def _form(op: Resize) -> dict[str, str] | None:
+    """The attributes with which ONNX computes the weights of `op` from the sizes alone."""
+    for form in _FORMS:
+        if all(taps == _taps(taps.size, len(taps.starts), form) for taps in (op.rows, op.cols)):
+            return form
+    return None
+
+
+def _taps(size: int, out: int, form: Mapping[str, str]) -> Taps:
+    """Those of an axis of `size` that becomes `out` as the attributes `form` say."""
+    axis = Resampling(size, out, out / size)
+    if axis.is_identity:
+        return Taps.same(size)
+    x = axis.coordinates(form["coordinate_transformation_mode"])
+    if form["mode"] == "nearest":
+        return Taps.of(axis.nearest(x, form["nearest_mode"]))
+    return Taps.of(axis.filtered(x, Kernel.named(form["mode"], CUBIC), False, False))
 
 
 def _constants(name: str, taps: Taps) -> dict[str, int | Const]:
@@ -216,6 +262,6 @@ def _matrix(node: OnnxNode, axis: Resampling, mode: str) -> Array:
             return axis.nearest(x, str(node.attrs.get("nearest_mode", rounding)))
     except KeyError as error:
         node.unsupported(f"{error} is no way to resize", "repair the model")
-    kernel = Kernel.named(mode, float(node.attrs.get("cubic_coeff_a", -0.75)))
+    kernel = Kernel.named(mode, float(node.attrs.get("cubic_coeff_a", CUBIC)))
     antialias, inside = (bool(node.attrs.get(a, 0)) for a in ("antialias", "exclude_outside"))
     return axis.filtered(x, kernel, antialias, inside)

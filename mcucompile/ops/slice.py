@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
@@ -15,6 +16,7 @@ from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.move import Move, strides
 from mcucompile.plan.program import Inset, KernelCall, Target, inset
 
+BEFORE_FIRST = -(2**31)  # as the end of a Slice that goes backwards
 Part = range | None  # indices on an axis; None: all of them, however many there are
 
 
@@ -49,6 +51,13 @@ class Slice(Op):
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         kind = Monotone if self.parts[-1] is None else ChannelRules
         return kind(self, tuple(operands), tuple(results))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        taken = [(axis, part) for axis, part in enumerate(self.parts) if part is not None]
+        first, end, step = zip(*((p.start, p.stop, p.step) for _, p in taken), strict=True)
+        before = [BEFORE_FIRST if e < 0 else e for e in end]  # -1 would be the last one
+        numbers = first, before, [axis for axis, _ in taken], step
+        return out.add("Slice", out.real(operands[0]), *map(out.ints, numbers))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

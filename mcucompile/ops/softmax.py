@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QParams, QuantRule, Shape, Value
 from mcucompile.ops.reshape import reshape, view
@@ -45,6 +46,9 @@ class Softmax(Op):
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
         return (self._rule(operands, results).apply(arrays[0]),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.add("Softmax", out.real(operands[0]), axis=-1)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

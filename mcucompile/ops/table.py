@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.ir import Array, Op, QParams, Shape, Value
 from mcucompile.ir.channels import ChannelRange, ChannelRules
 from mcucompile.ops.channelwise import Channelwise
@@ -122,6 +123,13 @@ class Formula(Table):
                 operands = [known[slot] for slot in slots]
                 known.append(_real(op, operands))
         return known[-1]
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        known = [operands[0]]
+        for op, slots in self.steps:
+            y = op.to_onnx(out, [known[slot] for slot in slots], results)
+            known.append(Value(y, results[0].shape))
+        return known[-1].name
 
 
 def _real(op: Op, operands: Sequence[Array]) -> Array:

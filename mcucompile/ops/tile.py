@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ops.move import MOST, Move, strides
@@ -31,6 +32,9 @@ class Tile(Op):
 
     def evaluate(self, operands: Sequence[Array]) -> tuple[Array, ...]:
         return (np.tile(operands[0], self.repeats),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.add("Tile", out.real(operands[0]), out.ints(self.repeats))
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

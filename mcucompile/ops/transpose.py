@@ -8,16 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Op, QuantRule, Shape, Value
 from mcucompile.ir.channels import ChannelRules
+from mcucompile.ir.types import TO_NCHW, TO_NHWC
 from mcucompile.ops.channelwise import Monotone
 from mcucompile.ops.move import Move, in_rows, strides
 from mcucompile.ops.reshape import Reshape
 from mcucompile.plan.program import Const, KernelCall, Operand, Target
 
-TO_NHWC = (0, 2, 3, 1)
-TO_NCHW = (0, 3, 1, 2)
 SCRATCH = 256  # bytes, for the tiles of a matrix that is transposed in place
 MOST = 2**15  # blocks
 
@@ -42,6 +42,9 @@ class Transpose(Op):
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         kind = Monotone if self.perm[-1] == len(self.perm) - 1 else ChannelRules
         return kind(self, tuple(operands), tuple(results))
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        return out.add("Transpose", out.real(operands[0]), perm=self.perm)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from onnx import TensorProto
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, QParams, QuantRule, Value
 from mcucompile.ops.qdq import quantized_by, stored_constant, stored_integer, stored_number
@@ -128,6 +130,14 @@ class Unary(Table):
             return lo, hi
         return None
 
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        x = out.real(operands[0])
+        if self.function in _SPELLED:
+            return _SPELLED[self.function](out, x, *self.args)
+        op_type, defaults = _WRITTEN[self.function]
+        attributes: dict[str, Any] = dict(zip(defaults, self.args, strict=True))
+        return out.add(op_type, x, **attributes)
+
 
 @dataclass(frozen=True)
 class BoundedUnary(Unary):
@@ -154,6 +164,12 @@ class ScaleShift(Table):
 
     def real(self, x: Array) -> Array:
         return self.scale * x + self.offset
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        y = out.real(operands[0])
+        if self.scale != 1.0:
+            y = out.add("Mul", y, out.number(self.scale))
+        return y if self.offset == 0.0 else out.add("Add", y, out.number(self.offset))
 
 
 # ONNX operator: function, and its attributes with their defaults, in the order of its arguments.
@@ -195,6 +211,49 @@ _IMPORTS: dict[str, tuple[str, dict[str, float]]] = {
     "Asinh": ("asinh", {}),
     "Acosh": ("acosh", {}),
     "Atanh": ("atanh", {}),
+}
+
+
+_WRITTEN = {function: (op_type, attributes) for op_type, (function, attributes) in _IMPORTS.items()}
+
+
+def _write_cast(out: NodeWriter, x: str, to: int) -> str:
+    return out.add("Cast", out.add("Cast", x, to=to), to=TensorProto.FLOAT)
+
+
+def _write_not(out: NodeWriter, x: str) -> str:
+    answer = out.add("Not", out.add("Cast", x, to=TensorProto.BOOL))
+    return out.add("Cast", answer, to=TensorProto.FLOAT)
+
+
+def _write_gelu(out: NodeWriter, x: str, tanh: float = 0.0) -> str:
+    if tanh:
+        cubed = out.add("Mul", out.add("Pow", x, out.number(3.0)), out.number(0.044715))
+        inner = out.add("Mul", out.add("Add", x, cubed), out.number(math.sqrt(2 / math.pi)))
+        part = out.add("Tanh", inner)
+    else:
+        part = out.add("Erf", out.add("Mul", x, out.number(1 / math.sqrt(2))))
+    half = out.add("Mul", x, out.number(0.5))
+    return out.add("Mul", half, out.add("Add", part, out.number(1.0)))
+
+
+def _write_swish(out: NodeWriter, x: str, alpha: float = 1.0) -> str:
+    inner = x if alpha == 1.0 else out.add("Mul", x, out.number(alpha))
+    return out.add("Mul", x, out.add("Sigmoid", inner))
+
+
+# Functions without an ONNX operator, or with one that is newer than the opset that is written.
+_SPELLED: dict[str, Callable[..., str]] = {
+    "identity": lambda out, x: x,
+    "clip": lambda out, x, lo, hi: out.clipped(x, (lo, hi)),
+    "pow": lambda out, x, exponent: out.add("Pow", x, out.number(exponent)),
+    "exponential": lambda out, x, base=2.0: out.add("Pow", out.number(base), x),
+    "mish": lambda out, x: out.add("Mul", x, out.add("Tanh", out.add("Softplus", x))),
+    "swish": _write_swish,
+    "gelu": _write_gelu,
+    "not": _write_not,
+    "nonzero": lambda out, x: _write_cast(out, x, TensorProto.BOOL),
+    "trunc": lambda out, x: _write_cast(out, x, TensorProto.INT32),
 }
 
 

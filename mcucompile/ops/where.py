@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto
 
+from mcucompile.export.writer import NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Value
 from mcucompile.ops.pairwise import Pairwise, add_pairwise
@@ -30,6 +32,10 @@ class Where(Pairwise):
             for v, x in zip(operands[1:], arrays[1:], strict=True)
         )
         return (np.where(arrays[0] != operands[0].q.zero_point, yes, no),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        condition, *others = map(out.real, operands)
+        return out.add("Where", out.add("Cast", condition, to=TensorProto.BOOL), *others)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target

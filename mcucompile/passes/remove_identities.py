@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from mcucompile.ir import Graph, Op, Value
+from mcucompile.ops.compare import Compare
+from mcucompile.ops.extremum import Extremum
 from mcucompile.ops.pad import Pad
 from mcucompile.ops.reshape import Reshape
 from mcucompile.ops.transpose import Transpose
@@ -20,7 +22,8 @@ def remove_identities(graph: Graph) -> Graph:
     """
     graph = graph.copy()
     for op in graph.ops():
-        if _is_identity(op, graph.operands(op)[0]):
+        operand = graph.operands(op)[0]
+        if _is_identity(op, operand) or (_asks(op) and _answers(graph, operand)):
             bypass(graph, op)
     return graph
 
@@ -35,8 +38,25 @@ def _is_identity(op: Op, operand: Value) -> bool:
             return not any(before or after for before, after in op.pads)
         case Unary(function="identity"):
             return True
+        case Unary(function="trunc"):
+            return operand.qparams is not None and operand.qparams.scale == (1.0,)
         case Unary():
             return op.clamp_bounds() == (-math.inf, math.inf)
         case ScaleShift():
             return op.scale == 1.0 and op.offset == 0.0
+    return False
+
+
+def _asks(op: Op) -> bool:
+    """Does `op` make 0 and 1 of numbers?"""
+    return isinstance(op, Unary) and op.function == "nonzero"
+
+
+def _answers(graph: Graph, value: Value) -> bool:
+    """Are the numbers of `value` 0 and 1, as answers of comparisons are?"""
+    match graph.producer(value):
+        case Compare() | Unary(function="not" | "nonzero"):
+            return True
+        case Extremum() | Reshape() | Transpose() as op:
+            return all(_answers(graph, v) for v in graph.operands(op))
     return False

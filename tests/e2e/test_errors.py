@@ -95,6 +95,7 @@ CASES = {
     "no_patches": Case(_compile("cnn.onnx", "--schedule patch --patches 2x2"), 2),
     "patches_alone": Case(_compile("cnn.onnx", "--patches 2x2"), 2),
     "bad_grid": Case(_compile("cnn.onnx", "--schedule patch --patches 2by2"), 2),
+    "no_qdq_form": Case("quantize {d}/backwards.onnx -o {d}/out.onnx", 3),
     "bad_option": Case(_compile("cnn.onnx", "--ram lots"), 2),
 }
 
