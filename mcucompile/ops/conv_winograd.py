@@ -6,14 +6,12 @@ streams are described in `runtime_c/include/mcuc/conv3x3_winograd.h`.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from mcucompile.ir import Array
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
-from mcucompile.plan.program import Const, KernelCall, Optimize, Target
+from mcucompile.plan.program import Const, KernelCall, Target
 from mcucompile.quant.numbers import INT32_LIMIT
 
 TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
@@ -21,11 +19,6 @@ ROW_ORDER = (1, 2, 0, 3)  # of the positions of a column; the sums of the last r
 ROW_SIGNS = np.array([1, 1, 1, -1])
 MOST_CHANNELS_FOR_FOUR = 64  # input channels, for four tiles together: 9 KB of scratch
 CODE_BYTES = 2000  # of the kernel, for one layer
-PRICE: dict[Optimize, float] = {  # instructions that a byte of flash has to save
-    "time": 0.0,
-    "balanced": 500.0,
-    "ram": math.inf,
-}
 
 
 def winograd_call(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall | None:
@@ -112,13 +105,13 @@ def _tiles(g: Geometry) -> int:
 
 
 def _pays(layer: gemm.Layer, g: Geometry, target: Target) -> bool:
-    """Is it faster, by enough for the flash it takes, and is there so much flash?"""
+    """Is it faster, is there flash enough, and may the scratch memory be larger for it?"""
     if target.winograd is not None:
         return target.winograd
     extra = flash_bytes(g) - layer.weights.size + CODE_BYTES
     saved = direct_instructions(g) - winograd_instructions(g)
     has_room = target.flash is None or extra <= target.flash
-    return has_room and saved > max(0, extra) * PRICE[target.optimize]
+    return target.optimize != "ram" and has_room and saved > 0
 
 
 def winograd_instructions(g: Geometry) -> float:

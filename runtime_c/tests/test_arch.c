@@ -108,6 +108,16 @@ static void known_values(void) {
     CHECK(mcuc_requant(-21, 0x40000000, 1, -3, -128, 127), -13);
     CHECK(mcuc_requant(1000, 0x40000000, 1, -3, -3, 100), 100);
     CHECK(mcuc_requant(-1000, 0x40000000, 1, -3, -3, 100), -3);
+    CHECK(mcuc_is_shifted(0), 0);
+    CHECK(mcuc_is_shifted(1), 1);
+    CHECK(mcuc_rescale_apply(mcuc_rescale_plain(-3), 22, INT32_MAX), 8);
+
+    /* TFLite: one half up, then one half away from zero. */
+    CHECK(mcuc_tflite_scale(101, 1 << 30, 0), 51);
+    CHECK(mcuc_tflite_scale(-101, 1 << 30, 0), -50);
+    CHECK(mcuc_tflite_scale(101, 1 << 30, -1), 26);
+    CHECK(mcuc_tflite_scale(-102, 1 << 30, -1), -26);
+    CHECK(mcuc_tflite_scale(3, 1 << 30, 1), 3);
     mcuc_rescale rescale = {1, -3, -10, 7};
     CHECK(mcuc_rescale_apply(rescale, 21, 0x40000000), 7);
     CHECK(mcuc_rescale_apply(mcuc_rescale_plain(5), 40, 0x40000000), 15);
@@ -243,6 +253,14 @@ static void rounding_of(int32_t x, int32_t m, int32_t zp, int32_t shift) {
     CHECK(mcuc_shift_sat8(x, shift), limit(floor_div(x, 1LL << shift), -128, 127));
 }
 
+/* Twice rounded: to an integer, one half up, then to a multiple of 2^right, one half away. */
+static void tflite_rounding_of(int32_t x, int32_t m, int32_t right) {
+    const int64_t once = floor_div((int64_t)x * m + (1 << 30), 0x80000000LL);
+    const int64_t size = once < 0 ? -once : once;
+    const int64_t twice = right == 0 ? size : (size + (1LL << (right - 1))) >> right;
+    CHECK(mcuc_tflite_scale(x, m, -right), once < 0 ? -twice : twice);
+}
+
 static void definitions(void) {
     for (int i = 0; i < 20000; i++) {
         uint32_t a = operand();
@@ -252,6 +270,7 @@ static void definitions(void) {
         bytes_of(a, b, zp, zp < 100 ? zp + 27 : 127);
         sums_of(a, b, (int32_t)limit(s32(operand()), -(1 << 29), 1 << 29));
         rounding_of((int32_t)s32(a), (int32_t)(b & 0x7FFFFFFFu), zp, i % 31);
+        tflite_rounding_of((int32_t)s32(a), (int32_t)(b & 0x7FFFFFFFu), i % 31);
     }
 }
 
