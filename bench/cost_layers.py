@@ -39,7 +39,7 @@ from mcucompile.plan.program import KernelCall, Target
 from tests.fuzz.families import FAMILIES, case
 from tests.support.binary import binary_layer
 from tests.support.graphs import op_graph
-from tests.support.layers import layer_graph
+from tests.support.layers import layer_graph, sparse_graph
 from tests.support.recurrent import recurrent_graph
 
 RANDOM_CASES = 150  # of each family of the fuzz tests, of which
@@ -100,6 +100,16 @@ _THIN = [
     *[(28, 28, 1, 1, (3, 3), (2, 2), 0, 1), (20, 24, 1, 16, (3, 3), (1, 1), 1, 1)],
     *[(13, 13, 1, 3, (3, 3), (2, 2), 0, 1), (26, 28, 1, 6, (3, 3), (2, 2), 0, 1)],
     *[(49, 40, 1, 8, (10, 8), (2, 2), 3, 1), (12, 30, 1, 2, (5, 5), (2, 2), 2, 1)],
+]
+# image, channels out, kernel, strides, padding
+_SPARSE = [
+    *[((12, 12, 64), 64, (1, 1)), ((9, 11, 16), 32, (1, 1)), ((7, 7, 128), 24, (1, 1))],
+    *[((5, 5, 96), 17, (1, 1)), ((6, 7, 48), 48, (1, 1)), ((3, 3, 256), 64, (1, 1))],
+    *[((14, 14, 24), 40, (1, 1)), ((11, 3, 72), 10, (1, 1)), ((8, 8, 32), 96, (1, 1))],
+    *[((14, 14, 32), 32, (3, 3), (2, 2), 1), ((7, 7, 32), 64, (3, 3), (1, 1), 1)],
+    *[((14, 14, 16), 32, (3, 3), (1, 1), 1), ((9, 10, 8), 15, (3, 3), (1, 1), 1)],
+    *[((12, 7, 64), 20, (3, 3), (1, 1), 0), ((10, 10, 24), 24, (5, 5), (2, 2), 2)],
+    *[((16, 15, 48), 16, (1, 1), (2, 2), 0), ((11, 13, 40), 12, (3, 1), (1, 1), 0)],
 ]
 # height, width, channels in and out, kernel, stride, padding
 _BINARY = [
@@ -183,9 +193,24 @@ def _sums_of_products() -> Iterator[KernelCall]:
         yield call
         other = replace(call, kernel="mcuc_dense_s8", params={**call.params, "m": 0})
         yield from _variants(other, cin)
+    yield from _sparse()
     yield from _depthwise()
     yield from _expand_depthwise()
     yield from _binary()
+
+
+def _sparse() -> Iterator[KernelCall]:
+    """Every fourth, second, or all but every fourth block is zero."""
+    for number, (image, cout, *window) in enumerate(_SPARSE):
+        graph = sparse_graph(_conv(image, cout, *window), (0.25, 0.5, 0.75)[number % 3], _rng())
+        (call,) = lower(graph, Target(sparse=True)).calls
+        yield from _variants(call, number)
+        if call.row_unit:
+            yield from _variants(by_rows(call, image[0]), number + 1)
+            back = replace(call, kernel="mcuc_conv1x1_back_sparse_s8")
+            yield from _variants(back, number)
+        if number % 3 == 0:
+            yield replace(call, params={**call.params, "small": 1})
 
 
 def _binary() -> Iterator[KernelCall]:

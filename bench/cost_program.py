@@ -24,7 +24,7 @@ PER_FILE = 24  # cases that are compiled together
 PER_IMAGE = 480  # cases that fit into the flash of the machine
 ALIGN = 8
 TIMEOUT = 900.0
-_LARGE = 2048  # bytes of a constant; the numbers of larger ones decide nothing: weights
+_LARGE = 2048  # bytes of a constant; the numbers of larger ones decide nothing: dense weights
 
 _WHOLE = """\
 static __attribute__((noinline)) void case{i}(int8_t *arena, int32_t y0, int32_t y1) {{
@@ -128,7 +128,7 @@ def _table(cases: Sequence[Case]) -> str:
         f"{{{', '.join(map(str, c.data.reshape(-1).tolist()))}}};\n"
         for i, case in enumerate(cases)
         for name, c in case.call.params.items()
-        if isinstance(c, Const) and c.data.nbytes <= _LARGE
+        if isinstance(c, Const) and not _is_pooled(case.call, c)
     ]
     return (
         f'#include "cost_program.h"\n{"".join(tables)}{"".join(names)}'
@@ -157,7 +157,7 @@ def _function(i: int, case: Case) -> Iterator[str]:
     for name, value in call.params.items():
         if not isinstance(value, Const):
             fields.append(f".{name} = {ctext.integer(value)}")
-        elif value.data.nbytes > _LARGE:
+        elif _is_pooled(call, value):
             fields.append(f".{name} = (const void *)cost_pool")
         else:
             yield f"extern const {value.data.dtype}_t case{i}_{name}[];\n"
@@ -175,6 +175,11 @@ def _function(i: int, case: Case) -> Iterator[str]:
         y1=rows_of(call) if case.rows is None else "y1",
         scratch=f"arena + {places.scratch}" if call.scratch else "NULL",
     )
+
+
+def _is_pooled(call: KernelCall, const: Const) -> bool:
+    """Does another array of its size do as well?"""
+    return const.data.nbytes > _LARGE and not call.header.endswith("_sparse.h")
 
 
 class _Places:

@@ -20,7 +20,7 @@ from mcucompile.ops.global_pool import GlobalAveragePool
 from mcucompile.ops.pool import AveragePool
 from tests.support.binary import binary_layer
 from tests.support.graphs import op_graph
-from tests.support.layers import layer_graph
+from tests.support.layers import layer_graph, sparse_graph
 
 Image = tuple[int, int, int]  # height, width, channels
 
@@ -58,6 +58,10 @@ def _depthwise(image: Image, kernel: int, stride: int = 1) -> Graph:
     return _with_weights(op, (1, *image), (channels, kernel, kernel, 1))
 
 
+def _sparse(graph: Graph, sparsity: float, block: tuple[int, int]) -> Graph:
+    return sparse_graph(graph, sparsity, np.random.default_rng(4242), block)
+
+
 def _with_weights(op: Op, shape: tuple[int, ...], weights: tuple[int, ...]) -> Graph:
     return layer_graph(op, shape, weights, np.random.default_rng(4242), zero_points=(-11, 5))
 
@@ -85,6 +89,13 @@ _MEAN = QParams((0.03,), 5)
 
 LAYERS = (
     Layer("1x1 24x24 64->64", lambda: _conv((24, 24, 64), 64, 1), 2140, _cycles(1.24, 0.85)),
+    Layer(
+        "1x1 24x24 64->64, 75 % of 1x4 blocks zero",
+        lambda: _sparse(_conv((24, 24, 64), 64, 1), 0.75, (1, 4)),
+        914,
+        _cycles(0.75, 0.5),
+        {"sparse": True},
+    ),
     Layer("1x1 48x48 16->32", lambda: _conv((48, 48, 16), 32, 1), 1347, _cycles(1.54, 1.09)),
     Layer(
         "3x3 s1 32x32 16->16, direct",

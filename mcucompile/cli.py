@@ -190,6 +190,11 @@ COMPILE_OPTIONS = (
         help="Winograd convolutions: everywhere possible, or nowhere [where they pay].",
     ),
     click.option(
+        "--sparse/--no-sparse",
+        default=None,
+        help="Leave blocks of zero weights out: everywhere possible, or nowhere [where it pays].",
+    ),
+    click.option(
         "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."
     ),
     click.option(
@@ -264,6 +269,7 @@ def _options(args: dict[str, Any]) -> CompileOptions:
         input_scale=args["input_scale"],
         input_mean=args["input_mean"],
         winograd=args["winograd"],
+        sparse=args["sparse"],
         keep_input=args["keep_input"],
         requant=args["requant"],
         prune_channels=not args["no_prune_channels"],

@@ -78,7 +78,8 @@ def compile_model(
     pruned = graph
 
     progress("plan")
-    target = replace(board.target(options.optimize), winograd=options.winograd)
+    target = board.target(options.optimize)
+    target = replace(target, winograd=options.winograd, sparse=options.sparse)
     plan_options, patches = _plan_options(board, options), None
     if options.schedule == "patch":
         graph, patches = split_best(graph, target, plan_options, options.patches)

@@ -43,6 +43,7 @@ class CompileOptions:
     stream_input: the firmware hands the rows of the input over one by one. regions: of RAM, over
     which the arena is spread, the preferred first; see memory.regions. winograd: use Winograd
     convolutions wherever possible, never, or (None) where they pay.
+    sparse: leave out blocks of weights that are zero: the same choice.
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
     binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
     states from one run to the next.
@@ -72,6 +73,7 @@ class CompileOptions:
     stream_input: bool = False
     regions: tuple[str, ...] = ()
     winograd: bool | None = None
+    sparse: bool | None = None
     prune_channels: bool = True
     quantize: Literal["int8", "binary"] = "int8"
     force: bool = False

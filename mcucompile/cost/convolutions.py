@@ -7,6 +7,7 @@ from math import gcd
 from typing import Any
 
 from mcucompile.cost.window import Bands, depthwise_window, taps_inside
+from mcucompile.ir import Array
 from mcucompile.plan.program import KernelCall
 
 Features = dict[str, float]
@@ -65,6 +66,52 @@ def _gemm(
     }
 
 
+def _sparse(p: Any, channels: int, tiles: tuple[int, int, int]) -> Features:
+    """The same with block-sparse weights; see mcuc/gemm_sparse.h. The rest of a row is a tile."""
+    t4, t2, t1 = tiles
+    pixels, bounds = 4 * t4 + 2 * t2 + t1, bounds_of(p)
+    count = t2 + t1 if p["small"] else t4 + max(t2, t1)
+    asm = 0 if p["small"] or _is_shifted(p) else count
+    by_c, small = count - asm, p["small"]
+    pairs, seconds = (n * channels / p["cout"] for n in _stored_blocks(p["weights"].data))
+    by_word = channels % 4 == 0 and p["cout"] % 4 == 0
+    clamped = pixels * channels * (bounds > 0 and asm > 0)
+    return {
+        "asm_pairs": asm * pairs,
+        "asm_seconds": asm * seconds,
+        "asm_channels": asm * channels,
+        "asm_tiles": asm,
+        "clamp_words": clamped / 4 if by_word else 0,
+        "clamp_bytes": 0 if by_word else clamped,
+        "pairs4": 0 if small else by_c * pairs,
+        "pairs2": by_c * pairs if small else 0,
+        "seconds": by_c * seconds,
+        "channels": by_c * channels,
+        "results": (pixels if by_c else 0) * channels,
+        "bounds": (pixels if by_c else 0) * channels * bounds,
+        "shifts": (pixels if by_c else 0) * channels * _is_shifted(p),
+        "rests": max(t2, t1) * (not small),
+    }
+
+
+def _stored_blocks(streams: Array) -> tuple[int, int]:
+    """Pairs of blocks of all channels, and how many channels have a second block before them."""
+    pairs = seconds = at = 0
+    while at < len(streams):
+        size = int(streams[at + 3])
+        pairs, seconds, at = pairs + size // 24, seconds + 1 - size % 2, at + 6 + size // 8
+    return pairs, seconds
+
+
+def _products(
+    call: KernelCall, words: int, channels: int, tiles: tuple[int, int, int], specialized: bool
+) -> Features:
+    """Those of a call of gemm.h, or of gemm_sparse.h."""
+    if call.header.endswith("_sparse.h"):
+        return _sparse(call.params, channels, tiles)
+    return _gemm(call.params, words, channels, tiles, specialized)
+
+
 def conv1x1(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     p: Any = call.params
     rows, cin = bands.rows, p["cin"]
@@ -74,7 +121,7 @@ def conv1x1(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     elements = rows * p["width"] * cin
     steps = rows * (t4 + t2 + t1) * ((cin + 3) // 4 if by_word else (cin + 1) // 2)
     return {
-        **_gemm(p, (cin + 1) // 2, p["cout"], tiles, specialized),
+        **_products(call, (cin + 1) // 2, p["cout"], tiles, specialized),
         "put_words": elements / 4 if by_word else 0,
         "put_bytes": 0 if by_word else elements,
         "put_steps": steps,
@@ -114,7 +161,7 @@ def conv2d(call: KernelCall, bands: Bands, specialized: bool) -> Features:
     put, padded = seen * fast_pixels * run, unseen * p["out_w"] * run
     gathered = seen * slow_pixels * run
     return {
-        **_gemm(p, (kh * run + 1) // 2, p["cout"] // groups, tiles, specialized),
+        **_products(call, (kh * run + 1) // 2, p["cout"] // groups, tiles, specialized),
         "put_words": put / 4 if by_word else 0,
         "put_bytes": 0 if by_word else put,
         "put_steps": seen * fast * (run / 4 if by_word else run / 2),

@@ -303,7 +303,9 @@ def generic(call: KernelCall, bands: Bands, specialized: bool) -> Features:
 # Of each header: the function that counts what its kernels do.
 FAMILIES: dict[str, Family] = {
     "mcuc/conv1x1.h": convolutions.conv1x1,
+    "mcuc/conv1x1_sparse.h": convolutions.conv1x1,
     "mcuc/conv2d.h": convolutions.conv2d,
+    "mcuc/conv2d_sparse.h": convolutions.conv2d,
     "mcuc/conv_thin.h": convolutions.conv_thin,
     "mcuc/conv3x3_winograd.h": convolutions.winograd,
     "mcuc/depthwise.h": convolutions.depthwise,

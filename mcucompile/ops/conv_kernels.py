@@ -8,6 +8,7 @@ from mcucompile.ops.conv_thin import is_thin, thin_call
 from mcucompile.ops.conv_winograd import winograd_call
 from mcucompile.ops.dense import conv1x1_call, dense_call
 from mcucompile.ops.depthwise import depthwise_call
+from mcucompile.ops.gemm_sparse import or_sparse
 from mcucompile.plan.program import Const, KernelCall, Target
 
 
@@ -20,12 +21,11 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelC
         return conv1x1_call(layer, target, "1x1: a matrix product, pixel by pixel")
     if layer.groups == g.cin == g.cout and g.cin > 1:
         return depthwise_call(layer, g)
-    winograd = winograd_call(layer, g, target)
-    if winograd is not None:
-        return winograd
-    if is_thin(layer, g, target):
-        return thin_call(layer, g, target)
-    return _conv2d(layer, g, target)
+    direct = _conv2d(layer, g, target)
+    dense = winograd_call(layer, g, target)
+    if dense is None:
+        dense = thin_call(layer, g, target) if is_thin(layer, g, target) else direct
+    return or_sparse(dense, direct, layer, target)
 
 
 def _conv2d(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:

@@ -12,6 +12,7 @@ from mcucompile.export.writer import NodeWriter
 from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
+from mcucompile.ops.gemm_sparse import or_sparse
 from mcucompile.ops.layer_channels import LayerChannels
 from mcucompile.plan.program import Const, KernelCall, Target
 from mcucompile.quant.constants import quantize_weights_and_bias
@@ -119,7 +120,7 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
         "small": int(small),
         "wide": int(wide),
     }
-    return layer.call(
+    dense = layer.call(
         f"mcuc_conv1x1{'_back' if back else ''}{'' if plain else '_any'}_s8",
         "mcuc/conv1x1.h",
         params,
@@ -129,3 +130,4 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
         row_unit="width",
         why=why,
     )
+    return or_sparse(dense, dense, layer, target)

@@ -20,6 +20,7 @@ class Target:
 
     flash: bytes that kernels may spend on faster constants, None for any number.
     winograd: use Winograd convolutions wherever possible (True), never (False), where they pay.
+    sparse: leave out blocks of weights that are zero: the same choice.
     """
 
     core: str = "cortex-m4"
@@ -27,6 +28,7 @@ class Target:
     optimize: Optimize = "balanced"
     flash: int | None = None
     winograd: bool | None = None
+    sparse: bool | None = None
 
 
 @dataclass(frozen=True)

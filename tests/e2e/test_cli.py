@@ -171,20 +171,19 @@ def test_input_layout_changes_the_api_not_the_result(folder: Path) -> None:
     assert 'INPUT0_LAYOUT "NHWC"' in (folder / "nhwc" / "planar.h").read_text()
 
 
-@pytest.mark.parametrize(
-    ("flags", "wish"), [(["--winograd"], True), (["--no-winograd"], False), ([], None)]
-)
-def test_winograd_is_a_wish(
-    flags: list[str], wish: bool | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["winograd", "sparse"])
+@pytest.mark.parametrize(("flag", "wish"), [("--{}", True), ("--no-{}", False), ("-q", None)])
+def test_kinds_of_kernels_are_a_wish(
+    kind: str, flag: str, wish: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool | None] = []
 
     def compile_to_folder(model: Path, options: CompileOptions, *rest: object) -> None:
-        asked.append(options.winograd)
+        asked.append(getattr(options, kind))
         raise UsageError("MC000", "", "", "", "")
 
     monkeypatch.setattr(commands, "compile_to_folder", compile_to_folder)
-    CliRunner().invoke(cli, ["model.onnx", *BOARD, *flags])
+    CliRunner().invoke(cli, ["model.onnx", *BOARD, flag.format(kind)])
     assert asked == [wish]
 
 

@@ -32,6 +32,7 @@ from tests.support.kernelkit import Case
 FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "conv1x1": layers.conv1x1,
     "conv2d": layers.conv2d,
+    "conv_sparse": layers.conv_sparse,
     "conv_transpose": layers.conv_transpose,
     "depthwise": layers.depthwise,
     "expand_depthwise": layers.expand_depthwise,
@@ -84,6 +85,8 @@ def case(family: str, number: int) -> Case:
     dice = Dice((crc32(family.encode()), number))
     graph = _graph(FAMILIES[family], dice)
     wishes = {"optimize": dice.one_of(OPTIMIZE), "winograd": dice.one_of([None, True])}
+    if family.endswith("_sparse"):
+        wishes["sparse"] = True
     return Case(f"{family} case {number}", graph, _inputs(dice, graph), wishes)
 
 

@@ -15,6 +15,7 @@ from mcucompile.ops.expand_depthwise import ExpandDepthwise
 from mcucompile.quant.numbers import INT32_LIMIT, accumulator_bound
 from tests.fuzz.dice import Dice
 from tests.support.graphs import op_graph
+from tests.support.layers import sparse_graph
 
 MOST_MACS = 40_000
 ORIGIN = ("node",)
@@ -86,6 +87,18 @@ def _any_conv(dice: Dice) -> Graph:
     )
     image = (dice.number(1, 12), dice.number(1, 12), depth * groups)
     return _layer(dice, op, (1, *image), (each * groups, kh, kw, depth))
+
+
+def conv_sparse(dice: Dice) -> Graph:
+    """A convolution of fours of channels, some or all 1x4 blocks of whose weights are zero."""
+    kh, kw = dice.one_of([(1, 1), (1, 1), (3, 3), (dice.number(1, 4), dice.number(1, 4))])
+    groups = 1 if kh == kw == 1 else dice.one_of([1, 1, 2])
+    strides = (1, 1) if kh == kw == 1 else (dice.number(1, 2), dice.number(1, 3))
+    op = Conv2d("conv", ORIGIN, strides, _pads(dice, kh, kw) if kh * kw > 1 else (0,) * 4)
+    depth, each = 4 * dice.size(8), max(2, dice.size(30))
+    image = (dice.number(1, 8), dice.number(2, 11), depth * groups)
+    graph = _layer(dice, replace(op, groups=groups), (1, *image), (each * groups, kh, kw, depth))
+    return sparse_graph(graph, dice.one_of([0.0, 0.3, 0.5, 0.75, 0.9, 1.0]), dice.rng)
 
 
 def depthwise(dice: Dice) -> Graph:

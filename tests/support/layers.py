@@ -64,6 +64,26 @@ def with_bias(graph: Graph, bias: Array) -> Graph:
     return graph
 
 
+def sparse_graph(
+    graph: Graph, sparsity: float, rng: np.random.Generator, block: tuple[int, int] = (1, 4)
+) -> Graph:
+    """A copy of `graph`, a layer's, with a share of the blocks of its weights zero.
+
+    block: output channels, elements. Rows and columns beyond the last whole block stay.
+    """
+    weights = graph.value("w")
+    assert weights.data is not None
+    w = weights.data.reshape(len(weights.data), -1).copy()
+    rows, columns = (size // each for size, each in zip(w.shape, block, strict=True))
+    zero = np.zeros(rows * columns, bool)
+    zero[: round(sparsity * zero.size)] = True
+    zero = np.kron(rng.permutation(zero).reshape(rows, columns), np.ones(block, bool)) > 0
+    w[: zero.shape[0], : zero.shape[1]][zero] = 0
+    graph = graph.copy()
+    graph.set_value(replace(weights, data=w.reshape(weights.shape)))
+    return graph
+
+
 def assert_same_as_onnxruntime(
     op_type: str,
     shape: tuple[int, ...],

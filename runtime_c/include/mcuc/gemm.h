@@ -213,10 +213,10 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_pairs(const uint32_t *tile, const uint32_t
 }
 
 #ifdef MCUC_TILE4
-/* Clamps the results of four pixels. */
-MCUC_KERNEL void mcuc_gemm_clamp(int8_t *o, int32_t channels, int32_t pitch, int32_t lo,
+/* Clamps the results of n pixels. */
+MCUC_KERNEL void mcuc_gemm_clamp(int8_t *o, int32_t n, int32_t channels, int32_t pitch, int32_t lo,
                                  int32_t hi) {
-    for (int32_t p = 0; p < 4; p++) {
+    for (int32_t p = 0; p < n; p++) {
         if (channels % 4 == 0 && pitch % 4 == 0) {
             for (int32_t c = 0; c < channels; c += 4) {
                 mcuc_store32(o + c, mcuc_clamp8x4(mcuc_load32(o + c), lo, hi));
@@ -242,7 +242,7 @@ MCUC_KERNEL const uint32_t *mcuc_gemm_tile4(const uint32_t *tile, const uint32_t
                       : mcuc_tile4_words8(tile, w, o, words, channels, pitch, r.zp);
     }
     if (r.lo > -128 || r.hi < 127) {
-        mcuc_gemm_clamp(o, channels, pitch, r.lo, r.hi);
+        mcuc_gemm_clamp(o, 4, channels, pitch, r.lo, r.hi);
     }
     return w;
 }
