@@ -55,21 +55,21 @@ def _write_operators(out: NodeWriter, graph: Graph) -> None:
         for name, port in zip(graph.outputs, graph.output_ports, strict=True)
         if port.dtype in INTEGERS
     }
-    errors: list[McuCompileError] = []
+    errors: dict[str, McuCompileError] = {}  # a node that became several operators is named once
     for op in graph.ops():
         results = graph.results(op)
         out.scope = results[0].name
         try:
             real = op.to_onnx(out, graph.operands(op), results)
         except UnsupportedModelError as error:
-            errors.append(error)
+            errors[str(error)] = error
             for value in results:  # a stand-in, so that all refusals are found
                 out.stored(value, value.name)
             continue
         port = integers.get(results[0].name)
         out.quantize(results[0], real, *((port.name, port.dtype) if port else ()))
     if errors:
-        raise ErrorGroup.of(errors)
+        raise ErrorGroup.of(list(errors.values()))
 
 
 def _read_input(out: NodeWriter, value: Value, port: Port) -> None:

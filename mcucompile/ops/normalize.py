@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mcucompile.export.writer import OPSET, NodeWriter
 from mcucompile.frontend.node import OnnxNode, onnx_import
 from mcucompile.ir import Array, Graph, Op, QParams, Shape, Value
 from mcucompile.ops.add import Add
@@ -83,6 +84,24 @@ class Normalize(Op):
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
         return (self._rule(operands, results).apply(arrays[0], self.groups),)
+
+    def to_onnx(self, out: NodeWriter, operands: Sequence[Value], results: Sequence[Value]) -> str:
+        """As instances of images, or part by part over the last axis: what this opset can say."""
+        _, rows, pixels, channels = operands[0].shape
+        x = out.real(operands[0])
+        gain, bias = (out.initializer(f"{self.name}_parameters", v) for v in operands[1].real)
+        if self.centered and self.groups == channels and rows == 1:
+            image = out.nchw(x)
+            y = out.add("InstanceNormalization", image, gain, bias, epsilon=self.epsilon)
+            return out.clipped(out.nhwc(y), self.clamp)
+        if self.groups != 1 or pixels != 1:
+            raise self.not_in_onnx(f"its groups are newer than opset {OPSET}")
+        if self.centered:
+            x = out.add("Sub", x, out.add("ReduceMean", x, axes=(-1,), keepdims=1))
+        variance = out.add("ReduceMean", out.add("Mul", x, x), axes=(-1,), keepdims=1)
+        deviation = out.add("Sqrt", out.add("Add", variance, out.number(self.epsilon)))
+        unit = out.add("Mul", out.add("Div", x, deviation), gain)
+        return out.clipped(out.add("Add", unit, bias), self.clamp)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
