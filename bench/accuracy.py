@@ -40,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "uncorrected": {"bias_correction": False},
     "equalized": {"equalize": True},
     "adaptive": {"rounding": "adaptive"},
+    "mixed": {"mixed": "auto"},
 }
 
 

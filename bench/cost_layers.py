@@ -35,10 +35,11 @@ from mcucompile.ops.rnn import Rnn
 from mcucompile.ops.softmax import Softmax
 from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import Unary
+from mcucompile.ops.wide import Narrow, widened
 from mcucompile.plan.program import KernelCall, Target
 from tests.fuzz.families import FAMILIES, case
 from tests.support.binary import binary_layer
-from tests.support.graphs import op_graph
+from tests.support.graphs import as_int16, op_graph
 from tests.support.layers import layer_graph, sparse_graph
 from tests.support.recurrent import recurrent_graph
 
@@ -139,6 +140,7 @@ _IMAGES += [(14, 14, 64)]
 def calls() -> Iterator[KernelCall]:
     """Calls of all kernels of the runtime; image layers also with the rows of the image."""
     yield from _sums_of_products()
+    yield from _wide()
     for graph in (*_elementwise(), *_recurrent(), *_pools(), *_moves()):
         (call,) = lower(graph, Target()).calls
         yield call
@@ -157,7 +159,7 @@ def kernels() -> set[str]:
     text = "".join(f'#include "{header}"\n' for header in headers)
     gcc = ["gcc", "-std=c99", "-E", f"-I{include}", "-"]
     code = subprocess.run(gcc, input=text, capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|b1))\(const mcuc_\w+_params \*", code))
+    return set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|s16|b1))\(const mcuc_\w+_params \*", code))
 
 
 def by_rows(call: KernelCall, height: int) -> KernelCall:
@@ -285,6 +287,30 @@ def _of_window(
         yield from _variants(call, number)
     else:
         yield call
+
+
+def _wide() -> Iterator[KernelCall]:
+    """Operators of which some activations are int16."""
+    for h, w, c in [(12, 12, 16), (6, 5, 40), (9, 9, 10), (7, 11, 3), (5, 6, 64)]:
+        image = (1, h, w, c)
+        yield from _widened(_conv((h, w, c), 24, (1, 1)))
+        yield from _widened(_conv((h, w, c), 8, (3, 3), pad=1))
+        yield from _widened(_conv((h, w, c), c, (3, 3), pad=1, groups=c))
+        yield from _widened(_conv((h, w, c), 12, (h, w)))
+        yield from _widened(_of(Add("op", ()), image, image))
+        yield from _widened(_of(GlobalAveragePool("op", ()), image))
+        yield from _widened(_of(AveragePool("op", (), (3, 3), (2, 2)), image))
+        narrow = [Value("x", image, "int16", QParams((_X.scale[0] / 256,), bits=16))]
+        yield from lower(op_graph(Narrow("op", ()), narrow, _Y), Target()).calls
+
+
+def _widened(graph: Graph) -> Iterator[KernelCall]:
+    """The operator of `graph` with int16 out, in, and both."""
+    (op,), y = graph.ops(), graph.value("y")
+    for given, bits in ((False, 16), (True, 8), (True, 16)):
+        operands = [as_int16(v) if given and not v.is_constant else v for v in graph.operands(op)]
+        result = as_int16(y).q if bits == 16 else y.q
+        yield from lower(op_graph(widened(op, bits), operands, result), Target()).calls
 
 
 def _variants(call: KernelCall, number: int) -> Iterator[KernelCall]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import gcd, prod
 from typing import Any
 
-from mcucompile.cost import binary, convolutions
+from mcucompile.cost import binary, convolutions, wide
 from mcucompile.cost.convolutions import Features, bounds_of
 from mcucompile.cost.window import Bands, full_windows, taps_inside
 from mcucompile.plan.program import KernelCall
@@ -315,6 +315,10 @@ FAMILIES: dict[str, Family] = {
     "mcuc/binary_conv.h": binary.binary_conv,
     "mcuc/binary_pool.h": binary.binary_pool,
     "mcuc/binarize.h": binary.binarize,
+    "mcuc/conv2d_s16.h": wide.conv2d_s16,
+    "mcuc/pool_s16.h": wide.pool_s16,
+    "mcuc/add_s16.h": wide.elements_s16,
+    "mcuc/narrow_s16.h": wide.elements_s16,
     "mcuc/add.h": elementwise,
     "mcuc/mul.h": elementwise,
     "mcuc/lut.h": lut,

@@ -35,7 +35,7 @@ def _op_line(graph: Graph, op: Op) -> str:
     attributes = [
         f"{f.name}={_short(getattr(op, f.name))}"
         for f in fields(op)
-        if f.name not in ("name", "origin") and getattr(op, f.name) is not None
+        if f.repr and f.name not in ("name", "origin") and getattr(op, f.name) is not None
     ]
     origin = f"  # {', '.join(repr(o) for o in op.origin)}" if op.origin else ""
     return f"  {results} = {op.kind}({', '.join(operands + attributes)}){origin}"

@@ -139,6 +139,9 @@ def _quantized(graph: Graph) -> Iterator[str]:
         elif v.dtype == BIT and v.qparams != UNIT:
             yield f"{v.name} has bits that are not -1 and +1"
     for op in graph.ops():
+        wide = [v.name for v in (*graph.operands(op), *graph.results(op)) if v.dtype == "int16"]
+        if wide and not (op.takes_int16 or op.is_view):
+            yield f"{op.name} knows nothing of int16, which {wide[0]} is"
         yield from _sum_of_products(graph, op)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from mcucompile.ir import Array, Op, Shape, Value
+from mcucompile.ir import Array, Box, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ir.storage import stored_bytes
 from mcucompile.ops.add import Add
@@ -38,6 +38,8 @@ from mcucompile.quant.wide import (
 class Wide(Op):
     """bits: of the result, 8 or 16. All channels stay, whatever the weights are."""
 
+    takes_int16 = True
+
     bits: int = field(default=16, kw_only=True)
 
     def result_dtype(self, operands: Sequence[Value]) -> str:
@@ -45,6 +47,11 @@ class Wide(Op):
 
     def channel_rules(self, operands: Sequence[Value], results: Sequence[Value]) -> ChannelRules:
         return ChannelRules(self, tuple(operands), tuple(results))
+
+    def patch(
+        self, box: Box, operands: Sequence[Value], results: Sequence[Value]
+    ) -> tuple[Op, tuple[Box | None, ...]] | None:
+        return None  # operators that cut and join know nothing of int16
 
 
 def _operand(value: Value, rows: int = 1) -> Operand:
@@ -82,6 +89,13 @@ def _layer_rule(
         raise too_coarse(op) from error
 
 
+def _packed(weights: Array, x: Value) -> Array:
+    """The weights as the kernel reads them: see `mcuc/conv2d_s16.h`."""
+    if x.q.bits == 16 and weights.shape[-1] % 4 == 0:
+        weights = weights.reshape(-1, 2, 2).transpose(0, 2, 1)
+    return weights.reshape(-1)
+
+
 def _layer_call(
     op: Op,
     operands: Sequence[Value],
@@ -102,7 +116,7 @@ def _layer_call(
             "groups": groups,
             "in_bits": x.q.bits,
             "in_zp": x.q.zero_point,
-            "weights": Const("weights", w.data.reshape(-1)),
+            "weights": Const("weights", _packed(w.data, x)),
             "bias": Const("bias", b.data),
             "scales": Const("scales", rule.table),
             **_bounds(rule),
@@ -337,6 +351,7 @@ class Narrow(Op):
     """The identity, from int16 to int8: for operators that know nothing of int16."""
 
     is_rowwise = True
+    takes_int16 = True
 
     def result_shapes(self, operands: Sequence[Value]) -> tuple[Shape, ...]:
         return (operands[0].shape,)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mcucompile.errors import UsageError
 from mcucompile.ir import Graph, Op, QuantRule, Value
 from mcucompile.ir.verify import verify
-from mcucompile.ops.wide import Narrow, Wide, can_be_wide, widened
+from mcucompile.ops.wide import Narrow, can_be_wide, widened
 from mcucompile.quant.quantize import uncalibrated
 
 
@@ -48,7 +48,7 @@ def _passes_on(op: Op) -> bool:
 
 def _narrow(graph: Graph, value: Value) -> None:
     """Let those who cannot read the int16 `value` read it as int8, in place."""
-    others = [op for op in graph.users(value) if not (op.is_view or isinstance(op, Wide))]
+    others = [op for op in graph.users(value) if not (op.is_view or op.takes_int16)]
     if not others and value.name not in graph.outputs:
         return
     producer = graph.producer(value)

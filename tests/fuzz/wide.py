@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from mcucompile.ir import Graph, QParams, Value
 from mcucompile.ops.wide import Narrow, widened
 from tests.fuzz import elementwise, layers, pools
 from tests.fuzz.dice import Dice
-from tests.support.graphs import op_graph
+from tests.support.graphs import as_int16, op_graph
 
 
 def layer(dice: Dice) -> Graph:
@@ -47,11 +45,6 @@ def _wide(dice: Dice, graph: Graph, same: bool = False) -> Graph:
     wide = {name for name in (*graph.inputs, "y") if same or dice.chance(0.6)}
     if not wide:
         wide = {dice.one_of([*graph.inputs, "y"])}
-    operands = [_int16(v) if v.name in wide else v for v in graph.operands(op)]
-    result = _int16(y) if "y" in wide else y
+    operands = [as_int16(v) if v.name in wide else v for v in graph.operands(op)]
+    result = as_int16(y) if "y" in wide else y
     return op_graph(widened(op, result.q.bits), operands, result.q)
-
-
-def _int16(value: Value) -> Value:
-    q = QParams((value.q.scale[0] / 256,), bits=16)
-    return replace(value, dtype="int16", qparams=q)

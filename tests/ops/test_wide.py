@@ -18,7 +18,7 @@ from mcucompile.passes import run_passes
 from mcucompile.quant.absorb_qdq import absorb_qdq
 from mcucompile.quant.post_training import post_training_quantization
 from tests.support.ckit import check_graphs
-from tests.support.graphs import op_graph
+from tests.support.graphs import as_int16, op_graph
 from tests.support.layers import layer_graph
 from tests.support.models import model_of
 from tests.support.qemukit import CORES, Core
@@ -39,11 +39,6 @@ LAYERS = [
 ]
 
 
-def _int16(value: Value) -> Value:
-    q = QParams((value.q.scale[0] / 256,), bits=16)
-    return replace(value, dtype="int16", qparams=q)
-
-
 def _graphs(clamp: tuple[float, float] | None = None) -> list[Graph]:
     """Each of LAYERS with int16 in, out, and both."""
     rng = np.random.default_rng(2)
@@ -52,7 +47,7 @@ def _graphs(clamp: tuple[float, float] | None = None) -> list[Graph]:
         narrow = layer_graph(replace(op, clamp=clamp), shape, weights, rng)
         x, *constants = narrow.operands(narrow.ops()[0])
         y = narrow.value("y")
-        for given, result in ((_int16(x), y), (x, _int16(y)), (_int16(x), _int16(y))):
+        for given, result in ((as_int16(x), y), (x, as_int16(y)), (as_int16(x), as_int16(y))):
             wide = widened(narrow.ops()[0], result.q.bits)
             graphs.append(op_graph(wide, [given, *constants], result.q))
     return graphs

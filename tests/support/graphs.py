@@ -24,6 +24,12 @@ def op_graph(op: Op, operands: Sequence[Value], result_qparams: QParams, dtype: 
     return graph
 
 
+def as_int16(value: Value) -> Value:
+    """An int8 `value` with the same range as int16."""
+    q = QParams((value.q.scale[0] / 256,), bits=16)
+    return replace(value, dtype="int16", qparams=q)
+
+
 def merged(graphs: Sequence[Graph]) -> Graph:
     """All `graphs` side by side in one: their names get the graph's number."""
     whole = Graph("cases")

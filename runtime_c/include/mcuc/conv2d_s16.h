@@ -3,7 +3,8 @@
  * computes       y[oy][ox][c] = scale(bias[c] + sum w[c][ky][kx][k] * (x[iy][ix][k] - in_zp)) with
  *                iy = oy * sh - top + ky * dh, ix = ox * sw - left + kx * dw, as far as they are
  *                inside; channel c sees the cin / groups channels k of its group
- * layout         NHWC; weights OHWI; scales: m and shift of each output channel
+ * layout         NHWC; weights OHWI, in word order (0, 2, 1, 3 of every four) if the input is int16
+ *                and cin / groups % 4 == 0; scales: m and shift of each output channel
  * preconditions  int16 rows are 2-byte aligned
  * aliasing       row by row from the top, each from left to right; no overlap
  * scratch        none
@@ -27,6 +28,16 @@ typedef struct {
     int32_t out_bits, zp, lo, hi;
 } mcuc_conv2d_s16_params;
 
+/* acc + sum of w[i] * number k + i of an input row. */
+MCUC_KERNEL int64_t mcuc_conv2d_s16_dot(const mcuc_conv2d_s16_params *p, int64_t acc,
+                                        const int8_t *row, int32_t k, const int8_t *w,
+                                        int32_t count) {
+    if (p->in_bits == 16 && p->cin / p->groups % 4 == 0) {
+        return mcuc_wide_dot_words(acc, row, k, w, count);
+    }
+    return mcuc_wide_dot(acc, row, k, p->in_bits, p->in_zp, w, count);
+}
+
 /* acc + what the weights w of one channel make of an input row; ix: the left edge of the window, k:
  * the first channel of the group. */
 MCUC_KERNEL int64_t mcuc_conv2d_s16_row(const mcuc_conv2d_s16_params *p, int64_t acc,
@@ -35,12 +46,12 @@ MCUC_KERNEL int64_t mcuc_conv2d_s16_row(const mcuc_conv2d_s16_params *p, int64_t
     if (p->groups == 1 && p->dw == 1) { /* the pixels that are there, in one piece */
         const int32_t first = ix < 0 ? 0 : ix, end = last > p->in_w ? p->in_w : last;
         return first >= end ? acc
-                            : mcuc_wide_dot(acc, row, first * p->cin, p->in_bits, p->in_zp,
-                                            w + (first - ix) * depth, (end - first) * depth);
+                            : mcuc_conv2d_s16_dot(p, acc, row, first * depth,
+                                                  w + (first - ix) * depth, (end - first) * depth);
     }
     for (int32_t kx = 0; kx < p->kw; kx++, ix += p->dw, w += depth) {
         if (ix >= 0 && ix < p->in_w) {
-            acc = mcuc_wide_dot(acc, row, ix * p->cin + k, p->in_bits, p->in_zp, w, depth);
+            acc = mcuc_conv2d_s16_dot(p, acc, row, ix * p->cin + k, w, depth);
         }
     }
     return acc;
