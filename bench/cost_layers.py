@@ -35,7 +35,8 @@ from mcucompile.ops.rnn import Rnn
 from mcucompile.ops.softmax import Softmax
 from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import Unary
-from mcucompile.ops.wide import Narrow, widened
+from mcucompile.ops.wide import Narrow
+from mcucompile.ops.widened import widened
 from mcucompile.plan.program import KernelCall, Target
 from tests.fuzz.families import FAMILIES, case
 from tests.support.binary import binary_layer

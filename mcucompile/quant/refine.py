@@ -18,7 +18,7 @@ from mcucompile.ops.binary_conv import BinaryConv2d, BinaryConv2dSign
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
-from mcucompile.ops.wide import WideConv2d
+from mcucompile.ops.wide_layers import WideConv2d
 from mcucompile.quant.runs import affordable
 from mcucompile.quant.samples import Samples, to_model_int8, to_real
 from mcucompile.reference.execute import batches

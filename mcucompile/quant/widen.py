@@ -8,7 +8,8 @@ from dataclasses import replace
 from mcucompile.errors import UsageError
 from mcucompile.ir import Graph, Op, QuantRule, Value
 from mcucompile.ir.verify import verify
-from mcucompile.ops.wide import Narrow, can_be_wide, widened
+from mcucompile.ops.wide import Narrow
+from mcucompile.ops.widened import can_be_wide, widened
 from mcucompile.quant.quantize import uncalibrated
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mcucompile.ir import Graph, QParams, Value
-from mcucompile.ops.wide import Narrow, widened
+from mcucompile.ops.wide import Narrow
+from mcucompile.ops.widened import widened
 from tests.fuzz import elementwise, layers, pools
 from tests.fuzz.dice import Dice
 from tests.support.graphs import as_int16, op_graph

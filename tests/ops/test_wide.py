@@ -12,7 +12,9 @@ from mcucompile.frontend.import_graph import import_model
 from mcucompile.ir import Graph, QParams, Value
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
-from mcucompile.ops.wide import Wide, WideConv2d, widened
+from mcucompile.ops.wide import Wide
+from mcucompile.ops.wide_layers import WideConv2d
+from mcucompile.ops.widened import widened
 from mcucompile.options import CompileOptions
 from mcucompile.passes import run_passes
 from mcucompile.quant.absorb_qdq import absorb_qdq

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcucompile.errors import UsageError
+from mcucompile.errors import McuCompileError, UsageError
+from mcucompile.export import qdq_model
 from mcucompile.ir import Graph
 from mcucompile.ops.wide import Narrow
 from mcucompile.options import CompileOptions, SampleOptions
@@ -77,6 +78,11 @@ def test_ranges_have_room() -> None:
 def test_refusals(node: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         widened(node)
+
+
+def test_there_is_no_onnx_with_int16() -> None:
+    with pytest.raises(McuCompileError, match="opset 21"):
+        qdq_model(widened("add"))
 
 
 def quantized(folder: Path, spread: float, **options: object) -> Quantized:
