@@ -107,6 +107,7 @@ def test_ways_of_quantization_are_reported(folder: Path) -> None:
         "bias_correction": True,
         "equalize": True,
         "rounding": "adaptive",
+        "int16": [],
         "accuracy": "unmeasured",
     }
     assert len(list((folder / "kept").iterdir())) == 1
