@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
 import click
 
 from mcucompile import __version__, commands, resources
+from mcucompile.cli_options import (
+    compile_options,
+    json_option,
+    options_of,
+    quantize_options,
+    quantize_options_of,
+)
 from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError
-from mcucompile.options import CalibrationMethod, CompileOptions, Rounding, SampleOptions
+from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.package import PACKAGE_KINDS
-from mcucompile.quant.cache import default_folder
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
 from mcucompile.report.html import render_html
 from mcucompile.report.text import WIDTH, render_text
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DefaultCommandGroup(click.Group):
@@ -37,273 +40,6 @@ class DefaultCommandGroup(click.Group):
         if args and args[0] not in self.commands and args[0] not in own:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
-
-
-def _dim(text: str) -> tuple[str, int]:
-    name, _, size = text.partition("=")
-    if not name or not size.isdigit() or int(size) < 1:
-        raise click.BadParameter(f"'{text}' is not NAME=SIZE with a positive size")
-    return name, int(size)
-
-
-def _sizes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, int]:
-    return dict(_dim(text) for text in value)
-
-
-def _grid(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", value)
-    if found is None:
-        raise click.BadParameter(f"'{value}' is not ROWSxCOLUMNS, as in 3x3")
-    return int(found[1]), int(found[2])
-
-
-def _floats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(text) for text in value.split(",") if text.strip())
-    except ValueError as error:
-        raise click.BadParameter(f"'{value}' is not a list of numbers") from error
-
-
-_ELEMENTS = click.Choice(["int8", "uint8", "float32"])
-
-# What decides which int8 numbers a model becomes.
-QUANTIZE_OPTIONS = (
-    click.argument("model", type=click.Path(path_type=Path)),
-    click.option("--calib", metavar="FILE[:ARRAY]", help="Samples (.npz, .npy, folder of .npy)."),
-    click.option(
-        "--calib-method",
-        type=click.Choice(get_args(CalibrationMethod)),
-        default="mse",
-        show_default=True,
-        help="How activation ranges follow from calibration samples.",
-    ),
-    click.option(
-        "--calib-cache",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Where results of calibration are kept [the user's cache folder].",
-    ),
-    click.option("--no-calib-cache", is_flag=True, help="Keep and use no results of calibration."),
-    click.option(
-        "--bias-correction/--no-bias-correction",
-        default=True,
-        show_default=True,
-        help="Take the mean error of each channel on the samples off its bias.",
-    ),
-    click.option(
-        "--equalize/--no-equalize",
-        default=False,
-        show_default=True,
-        help="Balance the ranges of channels between layers.",
-    ),
-    click.option(
-        "--round",
-        "rounding",
-        type=click.Choice(get_args(Rounding)),
-        default="nearest",
-        show_default=True,
-        help="Of weights: each to its nearest integer, or so that layers err least on the samples.",
-    ),
-    click.option(
-        "--dim",
-        "dims",
-        multiple=True,
-        metavar="NAME=SIZE",
-        callback=_sizes,
-        help="Size of a symbolic dimension.",
-    ),
-    click.option(
-        "--data-scale", type=float, default=1.0, help="Samples are mapped x -> S*x + O first [1]."
-    ),
-    click.option("--data-offset", type=float, default=0.0, help="See --data-scale [0]."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress messages."),
-)
-
-COMPILE_OPTIONS = (
-    *QUANTIZE_OPTIONS,
-    click.option("--board", "-b", required=True, help="Board name or board file (.toml)."),
-    click.option("--name", "-n", default="", help="Prefix of all C symbols [the file's name]."),
-    click.option(
-        "--mixed",
-        metavar="auto|NODES",
-        default="",
-        help="Layers with int16 results: names of ONNX nodes, separated by commas, or those whose "
-        "results lose most by 8 bits, as far as the outputs gain.",
-    ),
-    click.option(
-        "--quantize",
-        type=click.Choice(["int8", "binary"]),
-        default="int8",
-        help="binary: all layers but the first and last, unless that costs too much [int8]. Layers "
-        "trained as binary are so either way.",
-    ),
-    click.option("--force", is_flag=True, help="Binary layers whatever they cost."),
-    click.option(
-        "-O",
-        "optimize",
-        type=click.Choice(["time", "balanced", "ram"]),
-        default="balanced",
-        show_default=True,
-        help="What to optimize for.",
-    ),
-    click.option("--ram", type=click.IntRange(1), metavar="BYTES", help="Limit of SRAM."),
-    click.option("--flash", type=click.IntRange(1), metavar="BYTES", help="Limit of flash."),
-    click.option(
-        "--input-layout",
-        type=click.Choice(["nhwc", "nchw"]),
-        default=None,
-        help="Layout of image inputs in the C API [the model's own].",
-    ),
-    click.option(
-        "--input-type",
-        type=_ELEMENTS,
-        default="int8",
-        show_default=True,
-        help="Type of the inputs in the C API.",
-    ),
-    click.option(
-        "--output-type",
-        type=_ELEMENTS,
-        default="int8",
-        show_default=True,
-        help="Type of the outputs in the C API.",
-    ),
-    click.option(
-        "--input-scale",
-        metavar="S[,S..]",
-        callback=_floats,
-        default="",
-        help="Take raw uint8 numbers: the model's input is (raw - M) * S, per channel [1].",
-    ),
-    click.option(
-        "--input-mean",
-        metavar="M[,M..]",
-        callback=_floats,
-        default="",
-        help="See --input-scale [0].",
-    ),
-    click.option(
-        "--winograd/--no-winograd",
-        default=None,
-        help="Winograd convolutions: everywhere possible, or nowhere [where they pay].",
-    ),
-    click.option(
-        "--sparse/--no-sparse",
-        default=None,
-        help="Leave blocks of zero weights out: everywhere possible, or nowhere [where it pays].",
-    ),
-    click.option(
-        "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."
-    ),
-    click.option(
-        "--stateful", is_flag=True, help="Recurrent layers keep their states from run to run."
-    ),
-    click.option(
-        "--requant",
-        type=click.Choice(["once", "tflite"]),
-        default="once",
-        show_default=True,
-        help="How sums are rounded; tflite: bit for bit as TFLite does, slower, nothing pruned.",
-    ),
-    click.option("--keep-input", is_flag=True, help="The run leaves its inputs intact."),
-    click.option(
-        "--stream-input", is_flag=True, help="Take the input row by row; only needed rows are kept."
-    ),
-    click.option(
-        "--regions",
-        default="",
-        metavar="NAME[,NAME...]|all",
-        help="Memories for the arena, the preferred first [the largest stretch of RAM].",
-    ),
-    click.option(
-        "--schedule",
-        type=click.Choice(["auto", "whole", "stream", "patch"]),
-        default="auto",
-        help="Run layers whole, row by row or in patches; auto leaves it to -O [auto].",
-    ),
-    click.option(
-        "--patches",
-        metavar="ROWSxCOLUMNS",
-        callback=_grid,
-        help="Patches of --schedule patch [what needs the least SRAM].",
-    ),
-)
-
-
-def compile_options(function: F) -> F:
-    """Every option of the compile command, for the commands that compile first."""
-    for option in reversed(COMPILE_OPTIONS):
-        function = option(function)
-    return function
-
-
-def quantize_options(function: F) -> F:
-    """Those of them that need no board."""
-    for option in reversed(QUANTIZE_OPTIONS):
-        function = option(function)
-    return function
-
-
-def json_option(function: F) -> F:
-    return click.option(
-        "--json", "json_file", type=click.Path(path_type=Path), help="Also write the result here."
-    )(function)
-
-
-def _options(args: dict[str, Any]) -> CompileOptions:
-    """The compile options among a command's arguments."""
-    if args["patches"] is not None and args["schedule"] != "patch":
-        raise click.UsageError("--patches needs --schedule patch")
-    return CompileOptions(
-        board=args["board"],
-        name=args["name"],
-        mixed=args["mixed"],
-        optimize=args["optimize"],
-        ram=args["ram"],
-        flash=args["flash"],
-        input_layout=args["input_layout"] or "",
-        input_type=args["input_type"],
-        output_type=args["output_type"],
-        input_scale=args["input_scale"],
-        input_mean=args["input_mean"],
-        winograd=args["winograd"],
-        sparse=args["sparse"],
-        keep_input=args["keep_input"],
-        requant=args["requant"],
-        prune_channels=not args["no_prune_channels"],
-        schedule=args["schedule"],
-        patches=args["patches"],
-        regions=tuple(args["regions"].split(",")) if args["regions"] else (),
-        stream_input=args["stream_input"],
-        quantize=args["quantize"],
-        force=args["force"],
-        stateful=args["stateful"],
-        **_quantize_options(args),
-    )
-
-
-def _quantize_options(args: dict[str, Any]) -> dict[str, Any]:
-    """Those fields of CompileOptions that say which integers a model becomes."""
-    calib = args["calib"]
-    return {
-        "calibration": SampleOptions(calib, args["data_scale"], args["data_offset"])
-        if calib
-        else None,
-        "calibration_method": args["calib_method"],
-        "calibration_cache": _cache_folder(args),
-        "bias_correction": args["bias_correction"],
-        "equalize": args["equalize"],
-        "rounding": args["rounding"],
-        "dims": args["dims"],
-    }
-
-
-def _cache_folder(args: dict[str, Any]) -> Path | None:
-    if args["no_calib_cache"]:
-        return None
-    return args["calib_cache"] or default_folder()
 
 
 def _progress(quiet: bool) -> Callable[[str], None]:
@@ -349,7 +85,7 @@ def cli() -> None:
 )
 def compile_command(**args: Any) -> None:
     """Compile MODEL to a folder of C (the default command)."""
-    options = _options(args)
+    options = options_of(args)
     report = commands.compile_to_folder(
         args["model"], options, args["output"], _progress(args["quiet"]), args["package"]
     )
@@ -371,7 +107,7 @@ def compile_command(**args: Any) -> None:
 )
 def quantize_command(**args: Any) -> None:
     """Write MODEL as QDQ ONNX, in the integers that the C code has, for other tools to check."""
-    options = CompileOptions(board="", **_quantize_options(args))
+    options = CompileOptions(board="", **quantize_options_of(args))
     warnings = commands.write_qdq(args["model"], options, args["output"], _progress(args["quiet"]))
     commands.echo_warnings(warnings, lambda text: click.echo(text, err=True))
 
@@ -395,7 +131,7 @@ def validate(**args: Any) -> None:
     data = SampleOptions(args["data"], args["data_scale"], args["data_offset"], args["samples"])
     result = commands.validate_model(
         args["model"],
-        _options(args),
+        options_of(args),
         data,
         args["labels"],
         args["where"],
@@ -412,7 +148,7 @@ def validate(**args: Any) -> None:
 @json_option
 def profile(**args: Any) -> None:
     """Count the instructions of every step under QEMU: exact and repeatable."""
-    report = commands.profile_model(args["model"], _options(args), _progress(args["quiet"]))
+    report = commands.profile_model(args["model"], options_of(args), _progress(args["quiet"]))
     _write_json(args["json_file"], report)
     commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(render_text(report, _columns()))
@@ -424,7 +160,7 @@ def profile(**args: Any) -> None:
 def image_command(**args: Any) -> None:
     """Build a firmware image that runs the model once on the board and prints what it gives."""
     report, text = commands.build_image(
-        args["model"], _options(args), args["output"], _progress(args["quiet"])
+        args["model"], options_of(args), args["output"], _progress(args["quiet"])
     )
     commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(text)
