@@ -17,6 +17,7 @@ from mcucompile.ir import Array
 from mcucompile.ir.types import QMAX
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.wide_layers import WideConv2d
 from mcucompile.quant.refine import Constants, LayerRun
 
 LARGEST = 2048  # weights of a channel; above, the matrix of moments would take too much memory
@@ -35,9 +36,9 @@ def round_weights(run: LayerRun, constants: Constants) -> Constants:
     weights, bias = constants
     assert weights.data is not None
     depth = weights.data[0].size
-    if not isinstance(run.op, Conv2d | Dense) or depth > LARGEST:
+    if not isinstance(run.op, Conv2d | WideConv2d | Dense) or depth > LARGEST:
         return constants
-    groups = run.op.groups if isinstance(run.op, Conv2d) else 1
+    groups = 1 if isinstance(run.op, Dense) else run.op.groups
     scale = weights.q.scale_array(weights.data.ndim)
     ideal = (run.weights.real / scale).reshape(groups, -1, depth)
     stored, mixed = _covariances(run, run.op, groups, depth)
@@ -47,7 +48,9 @@ def round_weights(run: LayerRun, constants: Constants) -> Constants:
     return replace(weights, data=data), bias
 
 
-def _covariances(run: LayerRun, op: Conv2d | Dense, groups: int, depth: int) -> tuple[Array, Array]:
+def _covariances(
+    run: LayerRun, op: Conv2d | WideConv2d | Dense, groups: int, depth: int
+) -> tuple[Array, Array]:
     """Of what the weights of a channel meet: quantized with quantized inputs, float with quantized
     ones. Both (groups, depth, depth)."""
     stored, mixed = (np.zeros((groups, depth, depth)) for _ in range(2))

@@ -11,6 +11,7 @@ from mcucompile.errors import McuCompileError, UsageError
 from mcucompile.export import qdq_model
 from mcucompile.ir import Graph
 from mcucompile.ops.wide import Narrow
+from mcucompile.ops.wide_layers import WideConv2d
 from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.quant.post_training import Quantized, post_training_quantization
 from mcucompile.quant.samples import to_model_int8
@@ -107,6 +108,16 @@ def test_auto_takes_the_layer_with_channels_of_all_sizes(tmp_path: Path) -> None
     plain, mixed = (quantized(tmp_path, 1000.0, mixed=mixed) for mixed in ("", "auto"))
     assert "first" in mixed.wide
     assert sqnr(mixed) > sqnr(plain) + 6
+
+
+def test_weights_beside_int16_are_rounded_adaptively(tmp_path: Path) -> None:
+    nearest, adaptive = (
+        quantized(tmp_path, 1.0, mixed="first,second", rounding=rounding).graph
+        for rounding in ("nearest", "adaptive")
+    )
+    for op in nearest.ops_of(WideConv2d):
+        pair = [g.value(nearest.operands(op)[1].name).data for g in (nearest, adaptive)]
+        assert not np.array_equal(*pair)
 
 
 def test_auto_is_deterministic(tmp_path: Path) -> None:
