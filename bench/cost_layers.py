@@ -197,6 +197,7 @@ def _sums_of_products() -> Iterator[KernelCall]:
         other = replace(call, kernel="mcuc_dense_s8", params={**call.params, "m": 0})
         yield from _variants(other, cin)
     yield from _sparse()
+    yield from _dense_sparse()
     yield from _depthwise()
     yield from _expand_depthwise()
     yield from _binary()
@@ -214,6 +215,14 @@ def _sparse() -> Iterator[KernelCall]:
             yield from _variants(back, number)
         if number % 3 == 0:
             yield replace(call, params={**call.params, "small": 1})
+
+
+def _dense_sparse() -> Iterator[KernelCall]:
+    for number, (cin, cout) in enumerate(n for n in _DENSE if n[0] % 4 == 0):
+        graph = layer_graph(Dense("op", ()), (1, cin), (cout, cin), _rng(), zero_points=(-11, 5))
+        graph = sparse_graph(graph, (0.25, 0.5, 0.75)[number % 3], _rng(), (min(cout, 4), 4))
+        (call,) = lower(graph, Target(sparse=True)).calls
+        yield from _variants(call, number)
 
 
 def _binary() -> Iterator[KernelCall]:

@@ -123,6 +123,13 @@ LAYERS = (
         _cycles(1.35, 0.95),
     ),
     Layer(
+        "dense 640->128, 75 % of 4x4 blocks zero",
+        lambda: _sparse(_with_weights(Dense("layer", ()), (1, 640), (128, 640)), 0.75, (4, 4)),
+        29.2,
+        _cycles(0.5, 0.36),
+        {"sparse": True},
+    ),
+    Layer(
         "add 24x24x64",
         lambda: _of_image(Add("layer", ()), _Y, "x x2"),
         221.2,

@@ -18,7 +18,7 @@ def bounds_of(p: Any) -> int:
     return int(p.get("lo", -128) > -128) + int(p.get("hi", 127) < 127)
 
 
-def _is_shifted(p: Any) -> bool:
+def is_shifted(p: Any) -> bool:
     """Are sums shifted? Those that TFLite's rule rounds are, by a number per channel."""
     return not isinstance(p["shift"], int) or p["shift"] > 0
 
@@ -40,7 +40,7 @@ def _gemm(
     t4, t2, t1 = tiles
     summed = _summed(channels, specialized)
     pairs = (channels + 1) // 2
-    by_asm = words % 4 == 0 and channels % 2 == 0 and p["cout"] % 2 == 0 and not _is_shifted(p)
+    by_asm = words % 4 == 0 and channels % 2 == 0 and p["cout"] % 2 == 0 and not is_shifted(p)
     asm, t4 = (t4, 0) if by_asm else (0, t4)
     bounds, wide = bounds_of(p), p["wide"]
     by_word = channels % 4 == 0 and p["cout"] % 4 == 0
@@ -62,7 +62,7 @@ def _gemm(
         "tails": (t2 + t1) * pairs,
         "results": pixels * channels,
         "bounds": pixels * channels * bounds,
-        "shifts": pixels * channels * _is_shifted(p),
+        "shifts": pixels * channels * is_shifted(p),
     }
 
 
@@ -71,7 +71,7 @@ def _sparse(p: Any, channels: int, tiles: tuple[int, int, int]) -> Features:
     t4, t2, t1 = tiles
     pixels, bounds = 4 * t4 + 2 * t2 + t1, bounds_of(p)
     count = t2 + t1 if p["small"] else t4 + max(t2, t1)
-    asm = 0 if p["small"] or _is_shifted(p) else count
+    asm = 0 if p["small"] or is_shifted(p) else count
     by_c, small = count - asm, p["small"]
     pairs, seconds = (n * channels / p["cout"] for n in _stored_blocks(p["weights"].data))
     by_word = channels % 4 == 0 and p["cout"] % 4 == 0
@@ -89,7 +89,7 @@ def _sparse(p: Any, channels: int, tiles: tuple[int, int, int]) -> Features:
         "channels": by_c * channels,
         "results": (pixels if by_c else 0) * channels,
         "bounds": (pixels if by_c else 0) * channels * bounds,
-        "shifts": (pixels if by_c else 0) * channels * _is_shifted(p),
+        "shifts": (pixels if by_c else 0) * channels * is_shifted(p),
         "rests": max(t2, t1) * (not small),
     }
 
@@ -208,7 +208,7 @@ def conv_thin(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         "tails": (t2 + t1) * pairs,
         "results": pixels * p["cout"],
         "bounds": pixels * p["cout"] * bounds_of(p),
-        "shifts": pixels * p["cout"] * _is_shifted(p),
+        "shifts": pixels * p["cout"] * is_shifted(p),
         "tile_rows": tiles * kh,
         "expand_words": by_word * width,
         "expand_bytes": (turns - by_word) * width,
@@ -244,7 +244,7 @@ def winograd(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         "pairs2": two_groups * pairs,
         "results": bands.rows * width * cout,
         "bounds": bands.rows * width * cout * bounds_of(p),
-        "shifts": bands.rows * width * cout * _is_shifted(p),
+        "shifts": bands.rows * width * cout * is_shifted(p),
         "columns_words": columns if p["cin"] % 4 == 0 else 0,
         "columns_bytes": columns if p["cin"] % 4 else 0,
         "input_tiles": (4 * four_groups + 2 * two_groups) * quads,
@@ -291,7 +291,7 @@ def depthwise(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         **{f"blocks{n}": rows * channels * count for n, count in enumerate(blocks, 1)},
         "results": results,
         "bounds": results * bounds_of(p),
-        "shifts": results * _is_shifted(p),
+        "shifts": results * is_shifted(p),
         "channel_rows": rows * channels,
         "channel_steps": steps * channels,
         "expand_words": inside * quads * row_pairs if by_word else 0,
@@ -357,7 +357,7 @@ def depthwise_any(call: KernelCall, bands: Bands, specialized: bool) -> Features
         "sum_rows": sums * width,
         "results": results,
         "bounds": results * bounds_of(p),
-        "shifts": results * _is_shifted(p),
+        "shifts": results * is_shifted(p),
         "pixels": rows * width * quads,
         "expand_bytes": fetched * p["in_w"] * channels,
         "expand_pixels": fetched * p["in_w"] * quads,
@@ -367,34 +367,5 @@ def depthwise_any(call: KernelCall, bands: Bands, specialized: bool) -> Features
         "unpack_rows": bands.calls * channels * kh,
         "quads": bands.calls * quads,
         "fill": bands.calls * slots * 2 * p["dw"] * p["lane"],
-        "calls": bands.calls,
-    }
-
-
-def dense(call: KernelCall, bands: Bands, specialized: bool) -> Features:
-    p: Any = call.params
-    cin, left = p["cin"], p["cout"]
-    eights, left = (left // 8, left % 8) if call.kernel == "mcuc_dense_large_s8" else (0, left)
-    fours = (left + 1) // 4 if left > 2 else 0
-    twos = int(left - 4 * fours > 0)
-    words, wide = (cin + 1) // 2, p["wide"]
-    results = 4 * fours + 2 * twos
-    return {
-        "words8": eights * words,
-        "blocks8": eights * (cin // 32),
-        "tail8": eights * (cin % 32 // 4),
-        "eights": eights,
-        "words4": fours * words,
-        "words3": (left % 4 == 3) * words,
-        "words2": twos * words,
-        "words1": (left % 4 == 1) * words,
-        "wide": (2 * fours + twos) * words * wide,
-        "blocks": (fours + twos) * (cin // 16),
-        "tail": (fours + twos) * (cin % 16 // 4),
-        "odd": (fours + twos) * (cin % 4 > 0),
-        "fours": fours,
-        "twos": twos,
-        "bounds": results * bounds_of(p),
-        "shifts": results * _is_shifted(p),
         "calls": bands.calls,
     }

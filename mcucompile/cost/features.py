@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import gcd, prod
 from typing import Any
 
-from mcucompile.cost import binary, convolutions, wide
+from mcucompile.cost import binary, convolutions, dense, wide
 from mcucompile.cost.convolutions import Features, bounds_of
 from mcucompile.cost.window import Bands, full_windows, taps_inside
 from mcucompile.plan.program import KernelCall
@@ -311,7 +311,8 @@ FAMILIES: dict[str, Family] = {
     "mcuc/depthwise.h": convolutions.depthwise,
     "mcuc/depthwise_any.h": convolutions.depthwise_any,
     "mcuc/expand_depthwise.h": convolutions.expand_depthwise,
-    "mcuc/dense.h": convolutions.dense,
+    "mcuc/dense.h": dense.dense,
+    "mcuc/dense_sparse.h": dense.dense_sparse,
     "mcuc/binary_conv.h": binary.binary_conv,
     "mcuc/binary_pool.h": binary.binary_pool,
     "mcuc/binarize.h": binary.binarize,

@@ -16,7 +16,7 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelC
     """The kernel for the convolution `layer`."""
     g = geometry.lying()
     if g.is_one_window and layer.groups == 1:
-        return dense_call(layer, "its one window is the whole input")
+        return dense_call(layer, target, "its one window is the whole input")
     if g.is_pointwise and layer.groups == 1:
         return conv1x1_call(layer, target, "1x1: a matrix product, pixel by pixel")
     if layer.groups == g.cin == g.cout and g.cin > 1:

@@ -12,6 +12,7 @@ from mcucompile.export.writer import NodeWriter
 from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
+from mcucompile.ops.dense_sparse import or_sparse_dense
 from mcucompile.ops.gemm_sparse import or_sparse
 from mcucompile.ops.layer_channels import LayerChannels
 from mcucompile.plan.program import Const, KernelCall, Target
@@ -79,11 +80,11 @@ class Dense(Op):
         layer = gemm.Layer.of(self, operands, results[0], self.clamp)
         pixels = math.prod(operands[0].shape[:-1])
         if pixels == 1:
-            return dense_call(layer, "one vector")
+            return dense_call(layer, target, "one vector")
         return conv1x1_call(layer, target, f"{pixels} vectors, as the pixels of a 1x1 convolution")
 
 
-def dense_call(layer: gemm.Layer, why: str) -> KernelCall:
+def dense_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
     """`layer` on a single vector: all of its input, all of its result."""
     cin, cout = layer.x.elements, layer.y.elements
     wide = gemm.is_wide(layer)
@@ -99,7 +100,7 @@ def dense_call(layer: gemm.Layer, why: str) -> KernelCall:
         "wide": int(wide),
     }
     kernel = "mcuc_dense_large_s8" if large else "mcuc_dense_s8" if plain else "mcuc_dense_any_s8"
-    return layer.call(kernel, "mcuc/dense.h", params, why=why)
+    return or_sparse_dense(layer.call(kernel, "mcuc/dense.h", params, why=why), layer, target)
 
 
 def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:

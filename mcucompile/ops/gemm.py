@@ -185,7 +185,7 @@ def pack_pairs(layer: Layer, order: Array, wide: bool | None = None) -> Array:
     order: elements of a channel in the order in which the kernel expands activations. wide: whether
     the kernel sums the channels of a pair apart; None as the layer asks for.
     """
-    return np.concatenate(_parts(layer, order, wide), axis=1).reshape(-1)
+    return np.concatenate(pair_parts(layer, order, wide), axis=1).reshape(-1)
 
 
 def pack_dense(
@@ -196,7 +196,7 @@ def pack_dense(
     eights: four pairs side by side before, as long as there are. own_m: with multipliers in them.
     wide: see `pack_pairs`.
     """
-    bias, words, m = _parts(layer, order, wide)
+    bias, words, m = pair_parts(layer, order, wide)
     pieces: list[Array] = []
     first = 0
     while first < len(words):
@@ -221,7 +221,7 @@ def wants_small_tile(width: int, elements: int, target: Target) -> bool:
     return target.optimize == "ram" and tile_bytes(width, elements) > LARGE_TILE
 
 
-def _parts(layer: Layer, order: Array, wide: bool | None = None) -> tuple[Array, Array, Array]:
+def pair_parts(layer: Layer, order: Array, wide: bool | None = None) -> tuple[Array, Array, Array]:
     """Per pair of channels: biases (P, 2), words (P, len(order) / 2), multipliers (P, 2)."""
     wide = is_wide(layer) if wide is None else wide
     flat = layer.weights.reshape(len(layer.weights), -1)

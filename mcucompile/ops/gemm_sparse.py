@@ -41,7 +41,7 @@ def or_sparse(
     if target.sparse is None and sparsity(layer) < LEAST_SPARSITY:
         return dense
     sparse = sparse_call(direct, layer)
-    return sparse if target.sparse or _pays(sparse, dense, target) else dense
+    return sparse if target.sparse or pays(sparse, dense, target) else dense
 
 
 def is_possible(layer: gemm.Layer) -> bool:
@@ -106,7 +106,7 @@ def _kept(layer: gemm.Layer) -> Array:
     return np.asarray(layer.weights.reshape(len(layer.weights), -1, BLOCK).any(axis=-1))
 
 
-def _pays(sparse: KernelCall, dense: KernelCall, target: Target) -> bool:
+def pays(sparse: KernelCall, dense: KernelCall, target: Target) -> bool:
     """Is it faster, by enough for the flash it takes, or smaller by enough for its time?"""
     extra = _flash(sparse) - _flash(dense)
     if target.optimize == "ram":

@@ -37,6 +37,7 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "depthwise": layers.depthwise,
     "expand_depthwise": layers.expand_depthwise,
     "dense": layers.dense,
+    "dense_sparse": layers.dense_sparse,
     "binary_conv": binary.binary_conv,
     "binarize": binary.binarize,
     "binary_max_pool": binary.binary_max_pool,

@@ -101,6 +101,14 @@ def conv_sparse(dice: Dice) -> Graph:
     return sparse_graph(graph, dice.one_of([0.0, 0.3, 0.5, 0.75, 0.9, 1.0]), dice.rng)
 
 
+def dense_sparse(dice: Dice) -> Graph:
+    """A layer of one vector, some or all 4x4 blocks of whose weights are zero."""
+    cin, cout = 4 * dice.size(50), dice.size(24)
+    graph = _layer(dice, Dense("dense", ORIGIN), (1, cin), (cout, cin))
+    block = (min(cout, 4), 4)
+    return sparse_graph(graph, dice.one_of([0.0, 0.3, 0.5, 0.75, 0.9, 1.0]), dice.rng, block)
+
+
 def depthwise(dice: Dice) -> Graph:
     """One channel in, one channel out; square windows of 3, 5 and 7 are likely."""
     kind = dice.number(0, 9)
