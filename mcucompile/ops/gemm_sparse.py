@@ -14,19 +14,13 @@ import numpy as np
 from mcucompile.cost import instructions
 from mcucompile.ir import Array
 from mcucompile.ops import gemm
-from mcucompile.plan.program import Const, KernelCall, Optimize, Target
+from mcucompile.plan.program import Const, KernelCall, Target
 
 BLOCK = 4
 TILE = 4  # pixels; a tile of rows of fewer is not smaller
 BLOCK_BYTES = 32  # of a tile of four pixels; deltas count them
 MOST_ELEMENTS = 2**15 // BLOCK_BYTES * BLOCK - BLOCK  # of a channel, that deltas reach
 LEAST_SPARSITY = 0.1  # below which no kernel is faster
-CODE_BYTES = 600  # of the kernel, for one layer
-PRICE: dict[Optimize, float] = {  # instructions that a byte of flash has to save
-    "time": 0.0,
-    "balanced": 500.0,
-    "ram": math.inf,
-}
 
 
 def or_sparse(
@@ -107,11 +101,12 @@ def _kept(layer: gemm.Layer) -> Array:
 
 
 def pays(sparse: KernelCall, dense: KernelCall, target: Target) -> bool:
-    """Is it faster, by enough for the flash it takes, or smaller by enough for its time?"""
+    """Is it faster, and is there flash enough? With -O ram: is it smaller?"""
     extra = _flash(sparse) - _flash(dense)
     if target.optimize == "ram":
         return extra < 0
-    return instructions(dense) - instructions(sparse) > extra * PRICE[target.optimize]
+    has_room = target.flash is None or extra <= target.flash
+    return has_room and instructions(sparse) < instructions(dense)
 
 
 def _flash(call: KernelCall) -> int:
