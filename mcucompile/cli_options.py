@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from mcucompile.options import CalibrationMethod, CompileOptions, Rounding, SampleOptions
+from mcucompile.options import CalibrationMethod, CompileOptions, Rounding, Saliency, SampleOptions
 from mcucompile.quant.cache import default_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +33,17 @@ def _grid(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     if found is None:
         raise click.BadParameter(f"'{value}' is not ROWSxCOLUMNS, as in 3x3")
     return int(found[1]), int(found[2])
+
+
+def _block(text: str) -> tuple[str, float]:
+    found = re.fullmatch(r"(1x4|4x4):(0?\.\d+)", text)
+    if found is None or float(found[2]) == 0:
+        raise click.BadParameter(f"'{text}' is not 1x4:SHARE or 4x4:SHARE, as in 1x4:0.5")
+    return found[1], float(found[2])
+
+
+def _blocks(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, float]:
+    return dict(_block(text) for text in value)
 
 
 def _floats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
@@ -171,6 +182,21 @@ COMPILE_OPTIONS = (
         help="Leave blocks of zero weights out: everywhere possible, or nowhere [where it pays].",
     ),
     click.option(
+        "--prune",
+        multiple=True,
+        metavar="BLOCK:SHARE",
+        callback=_blocks,
+        help="Make this share of the blocks of each layer zero: 1x4 (input channels of one output "
+        "channel) of convolutions, 4x4 of dense layers, as in 1x4:0.5.",
+    ),
+    click.option(
+        "--saliency",
+        type=click.Choice(get_args(Saliency)),
+        default="magnitude",
+        show_default=True,
+        help="What to prune: the smallest weights, or weights times the inputs that they meet.",
+    ),
+    click.option(
         "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."
     ),
     click.option(
@@ -246,6 +272,8 @@ def options_of(args: dict[str, Any]) -> CompileOptions:
         input_mean=args["input_mean"],
         winograd=args["winograd"],
         sparse=args["sparse"],
+        prune=args["prune"],
+        saliency=args["saliency"],
         keep_input=args["keep_input"],
         requant=args["requant"],
         prune_channels=not args["no_prune_channels"],

@@ -14,6 +14,8 @@ from mcucompile.plan.program import Optimize
 
 CalibrationMethod = Literal["minmax", "percentile", "mse", "entropy"]
 Rounding = Literal["nearest", "adaptive"]
+Block = Literal["1x4", "4x4"]
+Saliency = Literal["magnitude", "activation"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class CompileOptions:
     which the arena is spread, the preferred first; see memory.regions. winograd: use Winograd
     convolutions wherever possible, never, or (None) where they pay.
     sparse: leave out blocks of weights that are zero: the same choice.
+    prune: share of the blocks of each layer that become zero; saliency: which of them matter least,
+    see quant/prune_blocks.py.
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
     binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
     states from one run to the next.
@@ -74,6 +78,8 @@ class CompileOptions:
     regions: tuple[str, ...] = ()
     winograd: bool | None = None
     sparse: bool | None = None
+    prune: Mapping[Block, float] = field(default_factory=dict)
+    saliency: Saliency = "magnitude"
     prune_channels: bool = True
     quantize: Literal["int8", "binary"] = "int8"
     force: bool = False

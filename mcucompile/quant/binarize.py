@@ -7,7 +7,7 @@ distance from the mean times the mean of that distance, around the mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from mcucompile.ops.unary import ScaleShift
 from mcucompile.options import CompileOptions
 from mcucompile.passes.recognize_binary import FEWEST_CHANNELS, recognize_binary
 from mcucompile.passes.rewrite import constant_like, set_operand
+from mcucompile.quant.output_loss import output_loss
 from mcucompile.quant.samples import load_samples, to_real
 from mcucompile.reference.float_interpreter import run_float, run_float_all
 
@@ -29,23 +30,6 @@ SAMPLES = 16  # whose activations are kept at once
 LEAST_SNR = 20.0  # dB of the outputs: noise of a hundredth of their power
 
 Layer = Conv2d | Dense
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What the outputs of a model lose. layers: that became binary. snr: of the outputs, in dB.
-    agreement: share of equal predictions, None where there are no classes."""
-
-    layers: int
-    snr: float
-    agreement: float | None
-
-    def __str__(self) -> str:
-        text = f"with {self.layers} more binary layers its outputs have {self.snr:.1f} dB of "
-        text += "signal over noise on the calibration data"
-        if self.agreement is not None:
-            text += f", and {100 * self.agreement:.0f} % of its predictions stay"
-        return text
 
 
 def binarize(graph: Graph, options: CompileOptions) -> tuple[Graph, tuple[str, ...]]:
@@ -73,18 +57,19 @@ def binarize(graph: Graph, options: CompileOptions) -> tuple[Graph, tuple[str, .
     new = _with_binary(graph, layers, run_float_all(graph, inputs))
     if not any(new.ops_of(BinaryConv2d)):
         raise _nothing_to_do(graph)
-    loss = _loss(len(layers), run_float(graph, inputs), run_float(new, inputs))
     if not layers:
         return new, ()
+    loss = output_loss(run_float(graph, inputs), run_float(new, inputs))
+    text = f"with {len(layers)} more binary layers {loss}"
     if loss.snr < LEAST_SNR and not options.force:
         raise QuantizationError(
             "MC206",
             f"model '{graph.name}'",
             "was not trained for binary layers",
-            str(loss),
+            text,
             "train it with weights and activations of -1 and +1, or add --force to experiment",
         )
-    return new, (f"not trained for binary layers: {loss}",)
+    return new, (f"not trained for binary layers: {text}",)
 
 
 def _nothing_to_do(graph: Graph) -> QuantizationError:
@@ -170,12 +155,3 @@ def _forget_tensors(graph: Graph) -> None:
             for value in graph.results(op):
                 changed.add(value.name)
                 graph.set_value(replace(value, onnx_name=""))
-
-
-def _loss(layers: int, before: list[Array], after: list[Array]) -> Loss:
-    noise = sum(float(np.square(a - b).sum()) for a, b in zip(before, after, strict=True))
-    signal = sum(float(np.square(a).sum()) for a in before)
-    snr = 10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30))
-    rows = [y[0].reshape(len(y[0]), -1) for y in (before, after)]
-    equal = None if rows[0].shape[1] < 2 else float(np.mean(rows[0].argmax(1) == rows[1].argmax(1)))
-    return Loss(layers, float(snr), equal)

@@ -65,7 +65,8 @@ def calibrate(
         return {}
     values, method = uncalibrated(graph), options.calibration_method
     tensors = [(v.name, v.onnx_name, v.shape) for v in values]
-    asked = repr((__version__, VERSION, method, options.equalize, tensors, graph.is_stateful))
+    changed = options.equalize, sorted(options.prune.items()), options.saliency
+    asked = repr((__version__, VERSION, method, changed, tensors, graph.is_stateful))
     key = fingerprint(model.SerializeToString(deterministic=True), samples.arrays, asked)
 
     def compute() -> dict[str, Range]:

@@ -15,6 +15,7 @@ from mcucompile.quant.correct_bias import correct_bias
 from mcucompile.quant.equalize import equalize
 from mcucompile.quant.legalize import legalize
 from mcucompile.quant.mixed import mixed_precision
+from mcucompile.quant.prune_blocks import prune_blocks
 from mcucompile.quant.quantize import quantize
 from mcucompile.quant.refine import Refinement, refine
 from mcucompile.quant.round_weights import round_weights
@@ -34,7 +35,8 @@ class Quantized:
 
     original: the float graph with the same values. source: of the ranges of activations; the model
     itself has them all, or samples or random inputs gave those that it has not. samples: how many.
-    losses: what people must know of binary layers that the model was not trained for. wide: names
+    losses: what people must know of binary layers that the model was not trained for, and of
+    pruned ones. wide: names
     of ONNX nodes whose results are int16.
     """
 
@@ -55,13 +57,16 @@ def post_training_quantization(
 ) -> Quantized:
     """The float `graph`, made from `model`, in integers.
 
-    Raises what `binarize`, `calibration_samples`, `calibrate`, `mixed_precision` and `quantize`
-    raise. Random inputs give ranges, so that something can be compiled; nothing else is learnt
-    from them.
+    Raises what `binarize`, `prune_blocks`, `calibration_samples`, `calibrate`, `mixed_precision`
+    and `quantize` raise. Random inputs give ranges, so that something can be compiled; nothing else
+    is learnt from them.
     """
     losses: tuple[str, ...] = ()
     if options.quantize == "binary":
         graph, losses = binarize(graph, options)
+    if options.prune:
+        graph, notes = prune_blocks(graph, options)
+        losses += notes
     samples = calibration_samples(graph, options)
     real = samples is not None and not is_random(options.calibration)
     if samples is not None and real and options.equalize:

@@ -86,6 +86,9 @@ CASES = {
         _compile("digits.onnx", "--quantize binary --calib {d}/digits.npz"), 3
     ),
     "mixed_without_data": Case(_compile("cnn.onnx", "--mixed auto"), 2),
+    "prune_without_data": Case(_compile("cnn.onnx", "--prune 1x4:0.5"), 2),
+    "prune_no_blocks": Case(_compile("cnn.onnx", "--prune 1x4:0.5 --calib {d}/good.npz"), 3),
+    "prune_bad_block": Case(_compile("cnn.onnx", "--prune 3x3:0.5"), 2),
     "mixed_softmax": Case(_compile("cnn.onnx", "--mixed softmax"), 2),
     "mixed_unknown": Case(_compile("cnn.onnx", "--mixed nosuch"), 2),
     "mixed_tflite": Case(_compile("cnn.onnx", "--mixed auto --requant tflite"), 2),
