@@ -25,6 +25,7 @@ from mcucompile.patching import Patches
 from mcucompile.plan.plan import Plan, Region, Step
 from mcucompile.report.pruning import pruning
 from mcucompile.report.schedule import schedule
+from mcucompile.report.sparsity import sparsity
 
 SCHEMA_VERSION = 1
 
@@ -129,6 +130,7 @@ def build_report(
         "keeps_inputs": plan.keeps_inputs,
         "quantization": quantization,
         "pruning": pruning(*(pruned or (graph, graph))),
+        "sparsity": sparsity(graph, plan),
         "patches": _patches(patches),
         "schedule": schedule(plan),
         "steps": steps,

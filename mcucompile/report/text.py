@@ -10,6 +10,7 @@ from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import arena_end, label, live_buffers, origin, peak_step
 from mcucompile.report.quantization import quantization_lines
 from mcucompile.report.schedule import schedule_lines
+from mcucompile.report.sparsity import sparsity_lines
 
 WIDTH = 96  # columns, unless a terminal has others
 NARROWEST = 60
@@ -113,6 +114,7 @@ def _summary(report: Report) -> list[str]:
         *_port_lines("output", report["outputs"]),
         *(quantization_lines(report["quantization"]) if report["quantization"] else []),
         *_pruned_lines(report["pruning"]),
+        *sparsity_lines(report["sparsity"]),
         *_patch_lines(report["patches"]),
         "",
         *_sram(report),

@@ -45,6 +45,12 @@ def test_fewer_instructions_and_bytes() -> None:
     assert sparse["instructions_total"] < 0.9 * dense["instructions_total"]
     assert sparse["flash"]["total_bytes"] < dense["flash"]["total_bytes"]
     sparse, dense = _measured(None, False), _measured(False, False)
+    layers = sparse["sparsity"]
+    assert [layer["kept"] / layer["blocks"] for layer in layers] == pytest.approx(
+        [0.5] * 4, abs=0.01
+    )
+    assert all(layer["bytes_saved"] > 0 for layer in layers)
+    assert dense["sparsity"] == []
     assert sparse["instructions_total"] < 0.75 * dense["instructions_total"]
     assert sparse["flash"]["total_bytes"] < 0.9 * dense["flash"]["total_bytes"]
     assert sparse["sram"]["total_bytes"] <= dense["sram"]["total_bytes"]
