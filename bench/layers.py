@@ -93,7 +93,7 @@ LAYERS = (
         "1x1 24x24 64->64, 75 % of 1x4 blocks zero",
         lambda: _sparse(_conv((24, 24, 64), 64, 1), 0.75, (1, 4)),
         914,
-        _cycles(0.75, 0.5),
+        _cycles(0.563, 0.400),
         {"sparse": True},
     ),
     Layer("1x1 48x48 16->32", lambda: _conv((48, 48, 16), 32, 1), 1347, _cycles(1.54, 1.09)),
@@ -126,7 +126,7 @@ LAYERS = (
         "dense 640->128, 75 % of 4x4 blocks zero",
         lambda: _sparse(_with_weights(Dense("layer", ()), (1, 640), (128, 640)), 0.75, (4, 4)),
         29.2,
-        _cycles(0.5, 0.36),
+        _cycles(0.505, 0.323),
         {"sparse": True},
     ),
     Layer(
