@@ -283,9 +283,9 @@ def test_board_image(name: str, tmp_path: Path) -> None:
 
     for symbol in ("fake_run", "fake_step0", "fake_table"):
         assert board.main_flash.start <= symbols[symbol] < board.main_flash.end
-    for symbol in ("arena", "context", "ld_initial_sp"):
+    for symbol in ("arena0", "context", "ld_initial_sp"):
         assert board.main_ram.start <= symbols[symbol] <= board.main_ram.end
-    assert symbols["arena"] % 4 == 0
+    assert symbols["arena0"] % 4 == 0
 
 
 @needs_cross
