@@ -186,7 +186,7 @@ def test_multipliers_above_one_half() -> None:
     [
         (conv((4, 4, 8), 4, (1, 1)), CONV1X1),
         (conv((4, 4, 8), 4, (1, 1), strides=(2, 2)), CONV2D),
-        (conv((4, 4, 8), 4, (3, 3), pads=(1, 1, 1, 1)), CONV2D),
+        (conv((4, 4, 8), 4, (3, 3), pads=(1, 1, 1, 1), strides=(2, 2)), CONV2D),
         (conv((4, 4, 8), 4, (1, 1), groups=2), CONV2D),
         (conv((4, 4, 8), 4, (4, 4)), DENSE),
         (conv((1, 1, 8), 4, (1, 1)), DENSE),

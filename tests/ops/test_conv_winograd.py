@@ -160,8 +160,8 @@ def test_sums_that_reach_30_bits_are_left_to_the_direct_kernel() -> None:
         ("time", (8, 8, 64), True),
         ("time", (32, 32, 3), False),  # few channels: transforming inputs costs too much
         ("time", (1, 5, 16), False),  # most of its tiles would be wasted
-        ("balanced", (32, 32, 16), False),  # not for so much flash
-        ("balanced", (96, 96, 16), True),
+        ("balanced", (32, 32, 16), True),
+        ("balanced", (32, 32, 3), False),
         ("ram", (96, 96, 16), False),
     ],
 )

@@ -32,8 +32,7 @@ def test_choices_and_alternatives_hold(seed: int) -> None:
         assert -(-max(c.peak for c in plan.choices) // 4) * 4 == plan.lower_bound
         for segment, choice in zip(plan.segments, plan.choices, strict=True):
             if segment.mode == "rows" and choice.other is not None:
-                calls = plans["whole"].choices[segment.first : segment.end]
-                assert choice.other.peak == max(c.peak for c in calls)
+                assert choice.other.peak >= choice.peak
 
 
 def test_no_other_way_where_there_is_but_one() -> None:
