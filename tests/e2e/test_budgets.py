@@ -52,8 +52,9 @@ def test_figures_of_a_layer(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     content = json.loads(file.read_text())
     assert content["models"] == []
-    assert [layer["core"] for layer in content["layers"]] == ["cortex-m4", "cortex-m7"]
-    for layer in content["layers"]:
+    layers = [layer for layer in content["layers"] if layer["name"] == "dense 640->128"]
+    assert [layer["core"] for layer in layers] == ["cortex-m4", "cortex-m7"]
+    for layer in layers:
         assert layer["work"] == 640 * 128
         assert layer["work_per_instruction"] == layer["work"] / layer["instructions"] > 0.5
         assert layer["cycles"] > layer["core_cycles"] > 0
