@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from mcucompile.compiler import Compilation, compile_model
-from mcucompile.errors import DoesNotFitError, UnsupportedModelError
+from mcucompile.errors import DoesNotFitError
 from mcucompile.frontend.import_graph import import_model
-from mcucompile.frontend.node import IMPORTERS
 from mcucompile.frontend.onnx_model import load_model
 from mcucompile.ir.dump import dump
 from mcucompile.measure import measure, report
@@ -42,13 +41,8 @@ EVERY = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n i
 
 
 def compiled(name: str, board: str) -> Compilation:
-    """The model compiled for `board`; skipped where only its operator is missing so far."""
-    try:
-        return compile_model(model(name), CompileOptions(board, dims=DIMS.get(name, {})))
-    except UnsupportedModelError as error:
-        if "LSTM" in str(error) and "LSTM" not in IMPORTERS:
-            pytest.skip("there is no LSTM yet")
-        raise
+    """The model compiled for `board`."""
+    return compile_model(model(name), CompileOptions(board, dims=DIMS.get(name, {})))
 
 
 @needs_qemu
