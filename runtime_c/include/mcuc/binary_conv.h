@@ -14,12 +14,16 @@
  *                channel bias - 2 V unit, bias + 2 V unit, unit, and the multiplier
  * preconditions  kh * kw * (cin + blocks) <= 65536
  * aliasing       Rows are computed from top to bottom; each input row is read once in a call,
- * before the first row of the result that needs it. scratch        for each pixel of the input rows
- * of a window and each block, the indices of its ones from below and those of its zeros from above,
- * a byte each; how many ones there are; and the list of the weights that are counted exactness sums
- * are exact; s8 equals mcucompile.quant.numbers.Requant on them speed          see the table in
- * bench/layers.py; the cost depends on the data but little, as the activations that are fewer are
- * visited
+ *                before the first row of the result that needs it.
+ *
+ * scratch        for each pixel of the input rows of a window and each block, the indices of its
+ *                ones from below and those of its zeros from above, a byte each; how many ones
+ *                there are; and the list of the weights that are counted
+ *
+ * exactness      sums are exact; s8 equals mcucompile.quant.numbers.Requant on them
+ *
+ * speed          see the table in bench/layers.py; the cost depends on the data but little, as the
+ *                activations that are fewer are visited
  */
 #ifndef MCUC_BINARY_CONV_H
 #define MCUC_BINARY_CONV_H
