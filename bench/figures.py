@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -103,7 +102,7 @@ def _compile_graph(graph: Graph, board: Board, wishes: Mapping[str, Any]) -> Com
     plan = make_plan(lower(graph, replace(board.target(), **wishes)))
     check_plan(plan)
     files = emit(graph, plan, EmitOptions("layer", board=board.name))
-    nowhere, nothing, options = Path("layer"), onnx.ModelProto(), CompileOptions(board.name)
+    nothing, options = onnx.ModelProto(), CompileOptions(board.name)
     quantized = Quantized(graph, graph, "model")
-    names = (nowhere, nothing, "", "layer")
+    names = ("layer", nothing, "", "layer")
     return Compilation(*names, board, options, quantized, graph, graph, None, plan, files)

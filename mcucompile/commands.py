@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mcucompile import measure
+from mcucompile.api import build
 from mcucompile.board import known_boards, load_board
-from mcucompile.compiler import Progress, compile_model, quantize_model, write_files
+from mcucompile.compiler import Progress, compile_model, quantize_model
 from mcucompile.emulate.build import linker_script
 from mcucompile.errors import UsageError
 from mcucompile.export import qdq_model
@@ -20,12 +21,10 @@ from mcucompile.frontend.onnx_model import load_model
 from mcucompile.image import write_image
 from mcucompile.layer_errors import DIVERGES, worst
 from mcucompile.options import CompileOptions, SampleOptions
-from mcucompile.package import PackageKind, package_files
+from mcucompile.package import PackageKind
 from mcucompile.quant.samples import load_samples
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import fit_or_raise
-from mcucompile.report.html import render_html
-from mcucompile.report.text import render_text
 from mcucompile.validate import Validation, Where, require_exact, validate
 
 
@@ -65,19 +64,11 @@ def compile_to_folder(
     package: the form of the folder; None for plain sources. Raises DoesNotFitError before anything
     is written.
     """
-    compilation = compile_model(model, options, progress)
-    fit_or_raise(measure.report(compilation))  # what surely does not fit need not be built
-    folder = output or Path("build") / compilation.name
-    measured, warnings = measure.measure_if_possible(compilation, progress)
-    report = measure.report(compilation, measured, None, warnings)
-    fit_or_raise(report)
-    files = package_files(package, compilation) if package else dict(compilation.files)
-    files[f"{compilation.name}_report.json"] = _json(report)
-    files[f"{compilation.name}_report.txt"] = render_text(report) + "\n"
-    files[f"{compilation.name}_report.html"] = render_html(report)
-    write_files(files, folder)
+    result = build(model, options, progress, package)
+    folder = output or Path("build") / result.name
+    result.write(folder)
     progress(f"wrote {folder}")
-    return report
+    return result.report
 
 
 def write_qdq(
@@ -230,10 +221,6 @@ def _layer_lines(v: Validation) -> list[str]:
 
 def _decibels(ratio: float | None) -> str:
     return "no noise" if ratio is None else f"{ratio:.1f} dB"
-
-
-def _json(report: Report) -> str:
-    return json.dumps(report, indent=2) + "\n"
 
 
 def _report_file(path: Path) -> Path:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import onnx
@@ -36,20 +36,21 @@ from mcucompile.quant.post_training import Quantized, post_training_quantization
 from mcucompile.quant.tflite import with_rounding
 
 Progress = Callable[[str], None]
+Source = str | Path | onnx.ModelProto
 
 RESERVED = 1024  # bytes of RAM for the stack and the statics of a model
 
 
 @dataclass(frozen=True)
-class Compilation:
-    """A compiled model with everything that later stages and people ask about.
+class Planned:
+    """A model of which everything is decided, but nothing written.
 
+    source: the file's name, or the model's own if it came from no file. sha256: of the file.
     quantized: with all channels. pruned_graph: without those that nothing depends on. graph: what
     is run: that, with layers fused to save memory, or with what `patches` says cut into patches.
-    files: path -> text of the C sources.
     """
 
-    path: Path
+    source: str
     model: onnx.ModelProto = field(repr=False)
     sha256: str
     name: str
@@ -60,18 +61,48 @@ class Compilation:
     graph: Graph
     patches: Patches | None
     plan: Plan
+
+
+@dataclass(frozen=True)
+class Compilation(Planned):
+    """A compiled model with everything that later stages and people ask about.
+
+    files: path -> text of the C sources.
+    """
+
     files: dict[str, str] = field(repr=False)
 
 
 def compile_model(
-    path: Path, options: CompileOptions, progress: Progress = lambda text: None
+    source: Source, options: CompileOptions, progress: Progress = lambda text: None
 ) -> Compilation:
-    """ONNX file to C sources. Raises McuCompileError subclasses; writes nothing."""
+    """ONNX file or model to C sources. Raises McuCompileError subclasses; writes nothing."""
+    planned = plan_model(source, options, progress)
+    check_plan(planned.plan)
+    progress("emit")
+    p = planned
+    emit_options = EmitOptions(p.name, p.source, p.sha256, p.board.name, options.optimize)
+    files = emit(p.graph, p.plan, emit_options)
+    return Compilation(**{f.name: getattr(p, f.name) for f in fields(p)}, files=files)
+
+
+def plan_model(
+    source: Source,
+    options: CompileOptions,
+    progress: Progress = lambda text: None,
+    assume_ranges: bool = False,
+) -> Planned:
+    """Every decision of `compile_model`. Raises as it does.
+
+    assume_ranges: where a float model would be run on samples to get its ranges, take some; see
+    `post_training_quantization`.
+    """
     board = load_board(options.board).with_limits(options.ram, options.flash)
     board = board.with_regions(options.regions)
-    model = load_model(path)
-    name = c_identifier(options.name or path.stem).lower()
-    quantized = quantize_model(model, name, options, progress)
+    model = load_model(source)
+    title, data = _identity(source, model)
+    name = c_identifier(options.name or Path(title).stem).lower()
+    quantized = quantize_model(model, name, options, progress, assume_ranges)
     graph = set_border(quantized.graph, options.input_type, options.output_type)
     if options.prune_channels and options.requant == "once":
         graph = prune_channels(graph)
@@ -84,20 +115,30 @@ def compile_model(
     if options.schedule == "patch":
         graph, patches = split_best(graph, target, plan_options, options.patches)
     graph, plan = plan_graph(graph, target, plan_options)
-    check_plan(plan)
-
-    progress("emit")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    emit_options = EmitOptions(name, path.name, sha256, board.name, options.optimize)
-    files = emit(graph, plan, emit_options)
+    sha256 = hashlib.sha256(data).hexdigest()
     graphs = (quantized, pruned, graph)
-    return Compilation(path, model, sha256, name, board, options, *graphs, patches, plan, files)
+    return Planned(title, model, sha256, name, board, options, *graphs, patches, plan)
+
+
+def _identity(source: Source, model: onnx.ModelProto) -> tuple[str, bytes]:
+    """What a model is called, and the bytes that tell it from others."""
+    if isinstance(source, onnx.ModelProto):
+        return model.graph.name or "model", source.SerializeToString(deterministic=True)
+    path = Path(source)
+    return path.name, path.read_bytes()
 
 
 def quantize_model(
-    model: onnx.ModelProto, name: str, options: CompileOptions, progress: Progress
+    model: onnx.ModelProto,
+    name: str,
+    options: CompileOptions,
+    progress: Progress,
+    assume_ranges: bool = False,
 ) -> Quantized:
-    """The checked `model` in the integers that every later stage keeps. Raises as the stages do."""
+    """The checked `model` in the integers that every later stage keeps. Raises as the stages do.
+
+    assume_ranges: see `post_training_quantization`.
+    """
     progress("import")
     graph = absorb_qdq(import_model(model, name, options.dims))
     graph = run_passes(set_input_layout(graph, options.input_layout), FLOAT_PASSES)
@@ -106,7 +147,7 @@ def quantize_model(
     graph = preprocess(graph, options.input_type, options.input_scale, options.input_mean)
 
     progress("quantize")
-    return post_training_quantization(model, graph, options)
+    return post_training_quantization(model, graph, options, assume_ranges)
 
 
 def _plan_options(board: Board, options: CompileOptions) -> PlanOptions:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcucompile.compiler import Compilation, Progress, write_sources
+from mcucompile.compiler import Compilation, Planned, Progress, write_sources
 from mcucompile.cost.steps import step_instructions
 from mcucompile.emit.boundary import shared_kernels
 from mcucompile.emit.constants import weight_bytes
@@ -70,12 +70,12 @@ def profile(compilation: Compilation) -> Profiled:
 
 
 def report(
-    compilation: Compilation,
+    compilation: Planned,
     measured: Measured | None = None,
     profiled: Profiled | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Report:
-    """The report of a compilation with what was measured of it."""
+    """The report of a compilation, or of what is planned, with what was measured of it."""
     c = compilation
     macs = sum(s.call.macs for s in c.plan.steps)
     info = ModelInfo(c.name, c.sha256, macs if c.patches is None else c.patches.macs[0], _params(c))
@@ -94,7 +94,7 @@ def report(
     )
 
 
-def _params(compilation: Compilation) -> int:
+def _params(compilation: Planned) -> int:
     """Numbers in the constants that operators of the quantized graph read."""
     graph = compilation.graph
     used = {v.name: v for op in graph.ops() for v in graph.operands(op) if v.is_constant}

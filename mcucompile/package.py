@@ -50,7 +50,7 @@ def package_files(kind: PackageKind, compilation: Compilation) -> dict[str, str]
         "NAME": name.upper(),
         "version": _VERSION,
         "mcucompile": __version__,
-        "source": ctext.comment(compilation.path.name),
+        "source": ctext.comment(compilation.source),
         "arena": compilation.plan.arena_size,
         "reading": _READINGS[compilation.options.input_type],
         "pushed": compilation.plan.pushed is not None,

@@ -14,21 +14,22 @@ OLDEST_OPSET = 7
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def load_model(path: str | Path) -> onnx.ModelProto:
-    """The model in the file `path`, checked, with its local functions inlined.
+def load_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    """The model in the file `source`, or itself, checked, with its local functions inlined.
 
     External data is read from the model's folder. Raises UsageError MC001 if the file cannot be
     read, UnsupportedModelError MC102 if it holds no valid ONNX model and MC103 if its operator set
     is not one the compiler knows. Operators without an ONNX definition are left to the import,
     which reports all of them.
     """
-    path = Path(path)
-    where = f"file '{path}'"
-    model = _parse(_read(path, where), where)
-    try:
-        load_external_data_for_model(model, str(path.parent))
-    except Exception as error:  # onnx raises many kinds; all of them mean the same here
-        raise _invalid(where, f"its external data cannot be read: {_line(error)}") from error
+    if isinstance(source, onnx.ModelProto):
+        where, model = f"model '{source.graph.name}'", source
+        _check_content(model, where)
+    else:
+        path = Path(source)
+        where = f"file '{path}'"
+        model = _parse(_read(path, where), where)
+        _load_external(model, path.parent, where)
     _check_opset(model, where)
     try:
         if model.functions:
@@ -67,9 +68,20 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's DecodeError
         raise _invalid(where, "its bytes are no ONNX model, or end too early") from error
-    if not model.graph.node or not model.opset_import:  # other formats may happen to parse
-        raise _invalid(where, "it holds no graph, or ends too early")
+    _check_content(model, where)  # other formats may happen to parse
     return model
+
+
+def _check_content(model: onnx.ModelProto, where: str) -> None:
+    if not model.graph.node or not model.opset_import:
+        raise _invalid(where, "it holds no graph, or ends too early")
+
+
+def _load_external(model: onnx.ModelProto, folder: Path, where: str) -> None:
+    try:
+        load_external_data_for_model(model, str(folder))
+    except Exception as error:  # onnx raises many kinds; all of them mean the same here
+        raise _invalid(where, f"its external data cannot be read: {_line(error)}") from error
 
 
 def _check_opset(model: onnx.ModelProto, where: str) -> None:

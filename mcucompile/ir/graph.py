@@ -34,6 +34,7 @@ class Graph:
         self.output_ports: tuple[Port, ...] = ()
         self._nx: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         self._order = count()
+        self._sorted: tuple[str, ...] | None = None  # operators' nodes; None after a change
 
     # -- building ---------------------------------------------------------------------------
 
@@ -45,6 +46,7 @@ class Graph:
     def add_op(self, op: Op, operands: Sequence[str], results: Sequence[str]) -> Op:
         """Add `op` between existing values, given by name in slot order."""
         self._add("o:" + op.name, op)
+        self._sorted = None
         for slot, name in enumerate(operands):
             self._nx.add_edge("v:" + name, "o:" + op.name, key=slot)
         for slot, name in enumerate(results):
@@ -87,6 +89,7 @@ class Graph:
         new.input_ports, new.output_ports = self.input_ports, self.output_ports
         new._nx = self._nx.copy()
         new._order = count(self._nx.number_of_nodes() + next(self._order))
+        new._sorted = self._sorted
         return new
 
     def _add(self, node: str, payload: Value | Op) -> None:
@@ -111,9 +114,11 @@ class Graph:
 
     def ops(self) -> list[Op]:
         """All operators, topologically sorted; ties in order of insertion."""
-        order = self._nx.nodes
-        nodes = nx.lexicographical_topological_sort(self._nx, key=lambda n: order[n]["order"])
-        return [self._nx.nodes[n]["payload"] for n in nodes if n.startswith("o:")]
+        known = self._nx.nodes
+        if self._sorted is None:
+            nodes = nx.lexicographical_topological_sort(self._nx, key=lambda n: known[n]["order"])
+            self._sorted = tuple(n for n in nodes if n.startswith("o:"))
+        return [known[n]["payload"] for n in self._sorted]
 
     def ops_of(self, *kinds: type[OpT]) -> Iterator[OpT]:
         """The operators of the given classes, in topological order; safe while the graph changes:
@@ -168,7 +173,7 @@ class Graph:
     # -- what the verifier asks -------------------------------------------------------------
 
     def is_acyclic(self) -> bool:
-        return bool(nx.is_directed_acyclic_graph(self._nx))
+        return self._sorted is not None or bool(nx.is_directed_acyclic_graph(self._nx))
 
     def definitions(self, value: Value) -> int:
         """How many result slots define `value`."""
@@ -196,6 +201,7 @@ class Graph:
 
     def set_operand(self, op: Op, slot: int, value: Value) -> None:
         """Make operand `slot` of `op` a use of `value`."""
+        self._sorted = None
         node = "o:" + op.name
         for old, _, key in list(self._nx.in_edges(node, keys=True)):
             if key == slot:
@@ -204,6 +210,7 @@ class Graph:
 
     def set_operands(self, op: Op, values: Sequence[Value]) -> None:
         """Make `values`, in slot order, all the operands of `op`."""
+        self._sorted = None
         node = "o:" + op.name
         self._nx.remove_edges_from(list(self._nx.in_edges(node, keys=True)))
         for slot, value in enumerate(values):
@@ -211,6 +218,7 @@ class Graph:
 
     def redirect(self, old: Value, new: Value) -> None:
         """Make every use of `old` a use of `new`, as graph output too."""
+        self._sorted = None
         for _, op, slot in list(self._nx.out_edges("v:" + old.name, keys=True)):
             self._nx.remove_edge("v:" + old.name, op, slot)
             self._nx.add_edge("v:" + new.name, op, key=slot)
@@ -235,11 +243,13 @@ class Graph:
         old, new = self.result(op), self.result(user)
         if self.only_user(old) is not user:
             raise ValueError(f"{old.name} has users besides {user.name}")
+        self._sorted = None
         self._nx.remove_nodes_from(["o:" + user.name, "v:" + old.name])
         self._nx.add_edge("o:" + op.name, "v:" + new.name, key=0)
 
     def erase_op(self, op: Op) -> None:
         """Remove `op` and its results; raises ValueError if one of them is still used."""
+        self._sorted = None
         for v in self.results(op):
             if self.users(v) or v.name in self.outputs:
                 raise ValueError(f"{op.name} defines {v.name}, which is still used")
@@ -252,6 +262,7 @@ class Graph:
 
     def rename_values(self, names: Mapping[str, str]) -> None:
         """Rename values; `names` maps old to new and must stay free of collisions."""
+        self._sorted = None
         renamed = [replace(self.value(old), name=new) for old, new in names.items()]
         self._nx = nx.relabel_nodes(
             self._nx, {"v:" + old: "v:" + new for old, new in names.items()}, copy=True

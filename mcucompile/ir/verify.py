@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -58,7 +57,7 @@ def _structure(graph: Graph) -> Iterator[str]:
 
 def _names(graph: Graph) -> Iterator[str]:
     for name in [v.name for v in graph.values()] + [op.name for op in graph.ops()]:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        if not (name.isidentifier() and name.isascii()):
             yield f"'{name}' is no C identifier"
 
 
@@ -100,7 +99,7 @@ def _qparams(v: Value) -> Iterator[str]:
     q = v.qparams
     if q is None:
         return
-    if not all(math.isfinite(s) and s > 0 for s in q.scale):
+    if not (min(q.scale) > 0 and sum(q.scale) < math.inf):  # NaN makes the sum NaN
         yield f"{v.name} has a scale that is not positive"
     if not QMIN <= q.zero_point <= QMAX:
         yield f"{v.name} has the zero-point {q.zero_point}"

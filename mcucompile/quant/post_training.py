@@ -9,6 +9,7 @@ import onnx
 
 from mcucompile.ir import Graph
 from mcucompile.options import CompileOptions
+from mcucompile.quant.assumed import assumed_ranges
 from mcucompile.quant.binarize import binarize
 from mcucompile.quant.calibrate import calibrate, calibration_samples
 from mcucompile.quant.correct_bias import correct_bias
@@ -21,7 +22,7 @@ from mcucompile.quant.refine import Refinement, refine
 from mcucompile.quant.round_weights import round_weights
 from mcucompile.quant.samples import is_random
 
-Source = Literal["model", "samples", "random"]
+Source = Literal["model", "samples", "random", "assumed"]
 
 SYNTHETIC_DATA = (
     "no calibration data: the ranges of the activations come from random inputs, so the accuracy "
@@ -34,7 +35,8 @@ class Quantized:
     """A quantized model.
 
     original: the float graph with the same values. source: of the ranges of activations; the model
-    itself has them all, or samples or random inputs gave those that it has not. samples: how many.
+    itself has them all, or samples or random inputs gave those that it has not, or nothing was run.
+    samples: how many.
     losses: what people must know of binary layers that the model was not trained for, and of
     pruned ones. wide: names
     of ONNX nodes whose results are int16.
@@ -53,13 +55,14 @@ class Quantized:
 
 
 def post_training_quantization(
-    model: onnx.ModelProto, graph: Graph, options: CompileOptions
+    model: onnx.ModelProto, graph: Graph, options: CompileOptions, assume_ranges: bool = False
 ) -> Quantized:
     """The float `graph`, made from `model`, in integers.
 
     Raises what `binarize`, `prune_blocks`, `calibration_samples`, `calibrate`, `mixed_precision`
     and `quantize` raise. Random inputs give ranges, so that something can be compiled; nothing else
-    is learnt from them.
+    is learnt from them. assume_ranges: not even that is done, for those who only ask how large and
+    fast the model is (see `assumed_ranges`).
     """
     losses: tuple[str, ...] = ()
     if options.quantize == "binary":
@@ -71,11 +74,14 @@ def post_training_quantization(
     real = samples is not None and not is_random(options.calibration)
     if samples is not None and real and options.equalize:
         graph = equalize(graph, samples)
-    ranges = calibrate(model, graph, samples, options)
+    assumed = assume_ranges and samples is not None and options.calibration is None
+    ranges = assumed_ranges(graph) if assumed else calibrate(model, graph, samples, options)
     graph, ranges, wide = mixed_precision(graph, ranges, samples, options)
     integer = legalize(quantize(graph, ranges))
     if samples is None:
         return Quantized(graph, integer, "model", losses=losses)
+    if assumed:
+        return Quantized(graph, integer, "assumed", 0, losses, wide)
     if real:
         integer = refine(graph, integer, samples, _refinements(options))
     source: Source = "samples" if real else "random"

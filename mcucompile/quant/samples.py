@@ -20,6 +20,7 @@ from mcucompile.quant.datafile import DataFile
 RANDOM = "random"
 RANDOM_COUNT = 32
 RANDOM_SEED = 2024
+DEFAULT_ARRAY = "x"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _find(file: DataFile, port: Port, alone: bool) -> tuple[str, Array]:
             "every input needs an array of its own",
             "give the file alone; its arrays are found by the names of the inputs",
         )
-    wishes = [file.array] if file.array else [port.name, "x"] if alone else [port.name]
+    wishes = [file.array] if file.array else [port.name, DEFAULT_ARRAY] if alone else [port.name]
     for name in wishes:
         if name in file.names:
             return file.where(name), file.read(name)

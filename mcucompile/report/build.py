@@ -305,10 +305,12 @@ def _total(board: Board, profiled: Profiled | None) -> Report:
 
 def _estimate(board: Board, estimated: Sequence[int] | None) -> Report:
     if estimated is None:
-        return dict.fromkeys(("instructions_estimated", "latency_ms_estimated"))
+        keys = ("instructions_estimated", "cycles_estimated", "latency_ms_estimated")
+        return dict.fromkeys(keys)
     cycles = estimated_cycles(board, sum(estimated))
     return {
         "instructions_estimated": sum(estimated),
+        "cycles_estimated": cycles,
         "latency_ms_estimated": _milliseconds(board, cycles),
     }
 

@@ -17,12 +17,12 @@ def quantization(quantized: Quantized, options: CompileOptions) -> Report:
     return {
         "ranges": source,
         "samples": quantized.samples,
-        "method": None if source == "model" else options.calibration_method,
+        "method": options.calibration_method if source in ("samples", "random") else None,
         "bias_correction": learnt and (options.bias_correction or options.rounding == "adaptive"),
         "equalize": learnt and options.equalize,
         "rounding": options.rounding if learnt else "nearest",
         "int16": list(quantized.wide),
-        "accuracy": "unknown" if source == "random" else "unmeasured",
+        "accuracy": "unknown" if source in ("random", "assumed") else "unmeasured",
     }
 
 
@@ -32,6 +32,8 @@ def quantization_lines(report: Report) -> list[str]:
     wide = [f"int16      results of {', '.join(report['int16'])}"] if report["int16"] else []
     if source == "model":
         return ["ranges     of the model's own"]
+    if source == "assumed":
+        return ["ranges     assumed: nothing was run", *wide]
     if source == "random":
         return [
             f"ranges     from {report['samples']} random inputs ({report['method']})",
