@@ -86,7 +86,8 @@ class Estimate:
 
     arena_bytes: SRAM of activations and scratch, exactly that of the compiled model.
     const_bytes: flash of weights and tables. macs: multiply-accumulates. instructions, cycles,
-    latency_ms: of one inference, by the cost model of each kernel.
+    latency_ms, energy_uj (microjoules): of one inference, by the cost model of each kernel; no
+    energy where the board file does not say what the core takes.
     fits: whether the board has room, with 1 KiB for stack and statics and 48 KiB for code.
     report: as of a compilation, without what only a build tells.
     """
@@ -99,6 +100,7 @@ class Estimate:
     instructions: int
     cycles: int
     latency_ms: float
+    energy_uj: float | None
     fits: bool
     report: Report = field(repr=False)
 
@@ -177,6 +179,7 @@ def _estimate(planned: Planned) -> Estimate:
         instructions=report["instructions_estimated"],
         cycles=report["cycles_estimated"],
         latency_ms=report["latency_ms_estimated"],
+        energy_uj=report["energy_uj_estimated"],
         fits=arena + RESERVED <= board.ram_bytes and const + CODE_RESERVE <= board.flash_bytes,
         report=report,
     )

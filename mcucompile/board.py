@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mcucompile import resources
+from mcucompile.energy import Energy, energy_of
 from mcucompile.errors import BoardError
 from mcucompile.memory import Memory, largest_run, regions
 from mcucompile.plan.program import Optimize, Target
@@ -55,7 +56,8 @@ class Board:
     fpu: the floating-point unit as gcc calls it, or "none". console: where the board's own image
     prints: "uart", "itm" (the SWO pin), "semihosting" (a debugger) or "none". support: the C file
     that starts clocks, caches and UART (see boards/support/board.h), or None; a path in the board
-    file is relative to it. qemu: the QEMU machine that runs the same core, or NO_QEMU.
+    file is relative to it. qemu: the QEMU machine that runs the same core, or NO_QEMU. energy: None
+    where nobody knows.
     ram_limit, flash_limit: what a person allows the model instead of all there is. regions: of RAM,
     over which the arena is to be spread, in the order of preference; none for the largest stretch.
     """
@@ -71,6 +73,7 @@ class Board:
     flash: tuple[Memory, ...]
     ram: tuple[Memory, ...]
     support: Path | None = None
+    energy: Energy | None = None
     ram_limit: int | None = None
     flash_limit: int | None = None
     regions: tuple[Memory, ...] = ()
@@ -203,6 +206,7 @@ _BOARD_KEYS: Mapping[str, type] = {
     "flash": list,
     "ram": list,
     "support": str,
+    "energy": dict,
 }
 _MEMORY_KEYS: Mapping[str, type] = {
     "name": str,
@@ -211,8 +215,8 @@ _MEMORY_KEYS: Mapping[str, type] = {
     "reserved": int,
     "access_cycles": int,
 }
-_OPTIONAL = frozenset({"reserved", "access_cycles", "support"})
-_TYPE_NAMES = {str: "a string", int: "an integer", list: "an array of tables"}
+_OPTIONAL = frozenset({"reserved", "access_cycles", "support", "energy"})
+_TYPE_NAMES = {str: "a string", int: "an integer", list: "an array of tables", dict: "a table"}
 
 
 def _board_of(table: dict[str, Any], folder: Path) -> Board:
@@ -230,7 +234,8 @@ def _board_of(table: dict[str, Any], folder: Path) -> Board:
         raise ValueError("flash_wait_states must not be negative")
     flash, ram = (tuple(_memories(table[kind], kind)) for kind in ("flash", "ram"))
     support = _support(table, folder)
-    return Board(**{**table, "flash": flash, "ram": ram, "support": support})
+    energy = energy_of(table["energy"]) if "energy" in table else None
+    return Board(**{**table, "flash": flash, "ram": ram, "support": support, "energy": energy})
 
 
 def _support(table: dict[str, Any], folder: Path) -> Path | None:

@@ -27,7 +27,7 @@ from mcucompile.report.pruning import pruning
 from mcucompile.report.schedule import schedule
 from mcucompile.report.sparsity import sparsity
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Report = dict[str, Any]
 
@@ -100,7 +100,7 @@ def build_report(
         {
             **_step(graph, plan, ops[step.call.op], index, weights[index]),
             "code_bytes": _own_code(measured, index),
-            "instructions_estimated": None if estimated is None else estimated[index],
+            **_estimate(board, None if estimated is None else [estimated[index]]),
             **_execution(board, profiled, index),
         }
         for index, step in enumerate(plan.steps)
@@ -121,6 +121,7 @@ def build_report(
             "core": board.core,
             "clock_hz": board.clock_hz,
             "cflags": " ".join(model_cflags(board)),
+            "energy": _energy_source(board),
         },
         "fits": _both(sram["fits"], flash["fits"]),
         "sram": sram,
@@ -271,7 +272,7 @@ def _shared_code(measured: Measured) -> list[Report] | None:
 
 def _execution(board: Board, profiled: Profiled | None, index: int) -> Report:
     if profiled is None:
-        return dict.fromkeys(("instructions", "executed", "cycles", "latency_ms"))
+        return dict.fromkeys(("instructions", "executed", "cycles", "latency_ms", "energy_uj"))
     work = profiled.work[index]
     cycles = cycle_model(board).cycles(work)
     return {
@@ -283,14 +284,14 @@ def _execution(board: Board, profiled: Profiled | None, index: int) -> Report:
             "flash_reads": work.flash_reads,
         },
         "cycles": cycles,
-        "latency_ms": _milliseconds(board, cycles),
+        **_time("", board, cycles),
     }
 
 
 def _total(board: Board, profiled: Profiled | None) -> Report:
     """Of the whole run; the few instructions between the steps count as one cycle each."""
     if profiled is None:
-        keys = ("instructions_total", "cycles_total", "cycles_error", "latency_ms")
+        keys = ("instructions_total", "cycles_total", "cycles_error", "latency_ms", "energy_uj")
         return dict.fromkeys(keys)
     model = cycle_model(board)
     between = profiled.total - sum(profiled.instructions)
@@ -299,24 +300,34 @@ def _total(board: Board, profiled: Profiled | None) -> Report:
         "instructions_total": profiled.total,
         "cycles_total": cycles,
         "cycles_error": model.error,
-        "latency_ms": _milliseconds(board, cycles),
+        **_time("", board, cycles),
     }
 
 
 def _estimate(board: Board, estimated: Sequence[int] | None) -> Report:
     if estimated is None:
-        keys = ("instructions_estimated", "cycles_estimated", "latency_ms_estimated")
-        return dict.fromkeys(keys)
+        keys = ("instructions", "cycles", "latency_ms", "energy_uj")
+        return {f"{key}_estimated": None for key in keys}
     cycles = estimated_cycles(board, sum(estimated))
     return {
         "instructions_estimated": sum(estimated),
         "cycles_estimated": cycles,
-        "latency_ms_estimated": _milliseconds(board, cycles),
+        **_time("_estimated", board, cycles),
     }
 
 
-def _milliseconds(board: Board, cycles: int) -> float:
-    return cycles / board.clock_hz * 1000
+def _time(suffix: str, board: Board, cycles: int) -> Report:
+    """Milliseconds at the board's clock, and microjoules if its energy is known."""
+    milliseconds = cycles / board.clock_hz * 1000
+    energy = None if board.energy is None else board.energy.microjoules(milliseconds)
+    return {f"latency_ms{suffix}": milliseconds, f"energy_uj{suffix}": energy}
+
+
+def _energy_source(board: Board) -> Report | None:
+    if board.energy is None:
+        return None
+    per_cycle = board.energy.picojoules_per_cycle(board.clock_hz)
+    return {"picojoules_per_cycle": per_cycle, "source": board.energy.source}
 
 
 def _uses(step: Step) -> list[Report]:

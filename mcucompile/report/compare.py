@@ -34,6 +34,8 @@ TOTALS = (
     Figure("instructions, counted", lambda r: r["instructions_total"]),
     Figure("instructions, estimated", lambda r: r["instructions_estimated"]),
     Figure("cycles", lambda r: r["cycles_total"]),
+    Figure("energy, uJ", lambda r: r["energy_uj"]),
+    Figure("energy, uJ, estimated", lambda r: r["energy_uj_estimated"]),
 )
 STEP_FIGURES = ("macs", "weight_bytes", "live_bytes", "instructions", "instructions_estimated")
 
@@ -83,7 +85,9 @@ def _short(step: Report) -> str:
 
 
 def _text(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,}"
+    if value is None:
+        return "not measured"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def _change(before: float | None, after: float | None) -> str:
@@ -91,7 +95,9 @@ def _change(before: float | None, after: float | None) -> str:
         return ""
     if before == after:
         return "same"
-    return f"{after - before:+,}" + (f" {(after - before) / before:+.1%}" if before else "")
+    change = after - before
+    text = f"{change:+,}" if isinstance(change, int) else f"{change:+,.4g}"
+    return text + (f" {(after - before) / before:+.1%}" if before else "")
 
 
 def require_limits(

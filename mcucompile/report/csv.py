@@ -22,6 +22,8 @@ FIELDS = (
     "instructions",
     "cycles",
     "latency_ms",
+    "energy_uj_estimated",
+    "energy_uj",
 )
 
 

@@ -6,11 +6,12 @@ Made from the report's data alone, like every other view. Geometry and wording a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mcucompile.report.build import Report, check_version
+from mcucompile.report.figures import significant, whole
 from mcucompile.report.fit import arena_end, label, origin, peak_step
 from mcucompile.templating import render
 
@@ -75,11 +76,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """key: of a step in the report. form: as in format()."""
+    """key: of a step in the report. form: of its figures."""
 
     title: str
     key: str
-    form: str = ","
+    form: Callable[[float], str] = whole
+
+
+def _rough(value: float) -> str:
+    return significant(value, 2)
 
 
 COLUMNS = (
@@ -87,7 +92,10 @@ COLUMNS = (
     Column("instructions", "instructions"),
     Column("instructions, estimated", "instructions_estimated"),
     Column("cycles", "cycles"),
-    Column("ms", "latency_ms", ".3g"),
+    Column("ms", "latency_ms", significant),
+    Column("ms, estimated", "latency_ms_estimated", _rough),
+    Column("uJ", "energy_uj", significant),
+    Column("uJ, estimated", "energy_uj_estimated", _rough),
     Column("weights, bytes", "weight_bytes"),
     Column("code, bytes", "code_bytes"),
     Column("SRAM in use, bytes", "live_bytes"),
@@ -99,13 +107,14 @@ def render_html(report: Report) -> str:
     check_version(report)
     columns = [c for c in COLUMNS if any(s[c.key] is not None for s in report["steps"])]
     if report["instructions_total"] is not None:
-        columns = [c for c in columns if c.key != "instructions_estimated"]
+        columns = [c for c in columns if not c.key.endswith("_estimated")]
     return render(
         "report.html.j2",
         r=report,
         sram=_parts(report["sram"], ("arena", "stack", "static")),
         flash=_parts(report["flash"], ("const", "code")),
         map=memory_map(report),
+        significant=significant,
         columns=columns,
         rows=[(s, label(s), _cells(report, s, columns)) for s in report["steps"]],
         hints=_hints(report),
@@ -183,7 +192,7 @@ def _cells(report: Report, step: Report, columns: Sequence[Column]) -> list[Cell
     for c in columns:
         value: Any = step[c.key]
         largest = max(s[c.key] or 0 for s in report["steps"])
-        text = "" if value is None else format(value, c.form)
+        text = "" if value is None else c.form(value)
         cells.append(Cell(text, value or 0, 100 * (value or 0) / largest if largest else 0))
     return cells
 

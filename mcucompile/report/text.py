@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mcucompile.report.build import Report, check_version
+from mcucompile.report.figures import significant, whole
 from mcucompile.report.fit import arena_end, label, live_buffers, origin, peak_step
 from mcucompile.report.quantization import quantization_lines
 from mcucompile.report.schedule import schedule_lines
@@ -30,16 +31,17 @@ class _Column:
     title: str
     key: str
     width: int
-    form: str = ","
+    form: Callable[[float], str] = whole
 
 
 _COLUMNS = (
-    _Column("MACs", "macs", 12),
+    _Column("MACs", "macs", 11),
     _Column("weights", "weight_bytes", 9),
     _Column("code", "code_bytes", 7),
-    _Column("instructions", "instructions", 13),
-    _Column("cycles", "cycles", 12),
-    _Column("ms", "latency_ms", 8, ".3g"),
+    _Column("instructions", "instructions", 12),
+    _Column("cycles", "cycles", 11),
+    _Column("ms", "latency_ms", 7, significant),
+    _Column("uJ", "energy_uj", 7, significant),
 )
 
 
@@ -206,7 +208,8 @@ def _time(report: Report) -> list[str]:
     error = f"modelled, within {report['cycles_error']:.0%} of published times"
     return [
         f"time       {report['instructions_total']:,} instructions, counted",
-        f"           {cycles:,} cycles, {milliseconds:.3g} ms, {error}",
+        f"           {cycles:,} cycles, {significant(milliseconds)} ms, {error}",
+        *_energy(report, report["energy_uj"]),
     ]
 
 
@@ -214,7 +217,21 @@ def _guess(report: Report) -> list[str]:
     if report["instructions_estimated"] is None:
         return []
     count, milliseconds = report["instructions_estimated"], report["latency_ms_estimated"]
-    return [f"           estimate: {count:,} instructions, {milliseconds:.2g} ms"]
+    return [
+        f"           estimate: {count:,} instructions, {significant(milliseconds, 2)} ms",
+        *_energy(report, report["energy_uj_estimated"], "about "),
+    ]
+
+
+def _energy(report: Report, microjoules: float | None, about: str = "") -> list[str]:
+    if microjoules is None:
+        return []
+    energy = report["board"]["energy"]
+    per_cycle = f"{significant(energy['picojoules_per_cycle'])} pJ a cycle"
+    return [
+        f"energy     {about}{significant(microjoules, 2 if about else 3)} uJ, {per_cycle}",
+        f"           {energy['source']}",
+    ]
 
 
 def _of(used: int | None, available: int) -> str:
@@ -284,7 +301,7 @@ def _steps(report: Report) -> list[str]:
     columns = [c for c in _COLUMNS if any(s[c.key] is not None for s in report["steps"])]
     lines = [f" step {'op':{kinds}}" + "".join(f" {c.title:>{c.width}}" for c in columns)]
     for step in report["steps"]:
-        cells = "".join(f" {format(step[c.key], c.form):>{c.width}}" for c in columns)
+        cells = "".join(f" {c.form(step[c.key]):>{c.width}}" for c in columns)
         places = ", ".join(f"{b['role']} {_range(b)}" for b in step["buffers"])
         lines += [f"{step['index']:5} {step['op']:{kinds}}{cells}"]
         lines += [f"      {_flow(step['shapes'])} {label(step)}", f"      {places}"]

@@ -38,6 +38,13 @@ origin = 0x3000_0000
 size = 0x1800
 """
 
+ENERGY = """
+[energy]
+active_milliamps = 1.5
+volts = 3.0
+source = "a meter"
+"""
+
 
 def _load(tmp_path: Path, text: str) -> BoardError | None:
     file = tmp_path / "mine.toml"
@@ -88,6 +95,26 @@ def test_board_file(tmp_path: Path) -> None:
     assert board.flash_bytes == 0x7000
     assert board.main_ram.name == "low+high"  # neighbours count as one, whatever their order
     assert board.ram_bytes == 0x2000
+
+
+def test_energy(tmp_path: Path) -> None:
+    assert _load(tmp_path, GOOD) is None
+    assert load_board(str(tmp_path / "mine.toml")).energy is None
+    assert _load(tmp_path, GOOD.replace("[[flash]]", f"{ENERGY}[[flash]]", 1)) is None
+    energy = load_board(str(tmp_path / "mine.toml")).energy
+    assert energy is not None
+    assert energy.microjoules(2.0) == 9.0  # 1.5 mA x 3 V x 2 ms
+    assert energy.picojoules_per_cycle(1_000_000) == 4500.0
+
+
+@pytest.mark.parametrize(
+    ("name", "picojoules"), [("nano33ble", 156), ("stm32f746", 1558.3), ("sparkfun-edge", 19.8)]
+)
+def test_energy_of_the_known_boards(name: str, picojoules: float) -> None:
+    board = load_board(name)
+    assert board.energy is not None
+    assert board.energy.picojoules_per_cycle(board.clock_hz) == pytest.approx(picojoules, rel=1e-4)
+    assert "check for your board" in board.energy.source
 
 
 def test_limits_replace_sizes() -> None:
@@ -142,6 +169,22 @@ def test_missing_board_file() -> None:
         ("[[flash]]", "[flash]", "flash in the file must be an array of tables"),
         ("[[flash]]", "flash = []\n[[rom]]", "unknown key 'rom'"),
         ("core =", "core", "it is not TOML"),
+        (
+            "[[flash]]",
+            "[energy]\nvolts = 3\n[[flash]]",
+            "must have active_milliamps, volts, source",
+        ),
+        ("[[flash]]", "energy = 3\n[[flash]]", "energy in the file must be a table"),
+        *(
+            ("[[flash]]", f"{ENERGY.replace(old, new)}[[flash]]", why)
+            for old, new, why in (
+                ("3.0", "0", "volts in [energy] must be a positive number, not 0"),
+                ("1.5", "nan", "active_milliamps in [energy] must be a positive number, not nan"),
+                ("1.5", "true", "active_milliamps in [energy] must be a positive number"),
+                ('"a meter"', '""', "source in [energy] must say where"),
+                ("source", "origin", "must have active_milliamps, volts, source"),
+            )
+        ),
     ],
 )
 def test_wrong_board_file(old: str, new: str, why: str, tmp_path: Path) -> None:

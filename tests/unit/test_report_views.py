@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from copy import deepcopy
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from mcucompile.board import load_board
 from mcucompile.errors import DoesNotFitError
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
+from mcucompile.report.figures import significant
 from mcucompile.report.html import memory_map, render_html
 from mcucompile.report.text import NARROWEST, render_text
 from tests.unit.test_report import report_of
@@ -130,3 +133,41 @@ def test_text_fits_the_terminal(width: int) -> None:
     text = render_text(report, width)
     assert max(map(len, text.splitlines())) <= max(width, NARROWEST)
     assert "24,300" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.0, 3, "0"),
+        (0.030512, 3, "0.0305"),
+        (12.34, 3, "12.3"),
+        (999.6, 3, "1,000"),
+        (1556.4, 3, "1,560"),
+        (107.0, 2, "110"),
+        (1.55e9, 2, "1,600,000,000"),
+    ],
+)
+def test_significant_digits(value: float, digits: int, text: str) -> None:
+    assert significant(value, digits) == text
+
+
+def test_energy_is_milliamps_times_volts_times_milliseconds() -> None:
+    report = report_of(instructions=[1000, 2000, 500, 10])
+    energy = load_board(report["board"]["name"]).energy
+    assert energy is not None
+    for step in report["steps"]:
+        assert step["energy_uj"] == energy.microjoules(step["latency_ms"]) > 0
+    assert report["energy_uj"] == energy.microjoules(report["latency_ms"])
+    assert energy.source in " ".join(Page(render_html(report)).text)
+    rows = list(csv.DictReader(io.StringIO(render_csv(report))))
+    assert [float(row["energy_uj"]) for row in rows] == [s["energy_uj"] for s in report["steps"]]
+    assert "energy, uJ" in compare_text(report, report)
+
+
+def test_a_board_of_unknown_energy_says_nothing_of_it() -> None:
+    board = replace(load_board("nano33ble"), energy=None)
+    report = report_of(board, instructions=[1000, 2000, 500, 10])
+    assert report["energy_uj"] is report["steps"][0]["energy_uj"] is None
+    assert "uJ" not in render_text(report)
+    assert "Energy" not in render_html(report)
+    assert "energy" not in compare_text(report, report)
