@@ -37,16 +37,17 @@ from mcucompile.ops.transpose import Transpose
 from mcucompile.ops.unary import Unary
 from mcucompile.ops.wide import Narrow
 from mcucompile.ops.widened import widened
-from mcucompile.plan.program import KernelCall, Target
+from mcucompile.plan.program import KernelCall, Optimize, Packing, Target
 from tests.fuzz.families import FAMILIES, case
 from tests.support.binary import binary_layer
 from tests.support.graphs import as_int16, op_graph
-from tests.support.layers import layer_graph, sparse_graph
+from tests.support.layers import few_valued_graph, layer_graph, sparse_graph
 from tests.support.recurrent import recurrent_graph
 
 RANDOM_CASES = 150  # of each family of the fuzz tests, of which
 PER_KERNEL = 8  # of each kernel are taken,
 PER_OTHER = 24  # or so many of kernels without layers of their own
+OPTIMIZE: tuple[Optimize, ...] = ("balanced", "ram")  # for packed weights
 _SEED = 4242
 _X, _Y = QParams((0.05,), -11), QParams((0.04,), 3)
 
@@ -112,6 +113,13 @@ _SPARSE = [
     *[((14, 14, 16), 32, (3, 3), (1, 1), 1), ((9, 10, 8), 15, (3, 3), (1, 1), 1)],
     *[((12, 7, 64), 20, (3, 3), (1, 1), 0), ((10, 10, 24), 24, (5, 5), (2, 2), 2)],
     *[((16, 15, 48), 16, (1, 1), (2, 2), 0), ((11, 13, 40), 12, (3, 1), (1, 1), 0)],
+]
+# The same, of channels that are no fours.
+_ODD = [
+    *[((9, 9, 30), 25, (1, 1)), ((6, 7, 41), 33, (1, 1)), ((9, 8, 13), 18, (3, 3), (1, 1), 1)],
+    *[((12, 12, 18), 24, (1, 1)), ((8, 8, 64), 64, (3, 3), (1, 1), 1), ((6, 6, 40), 80, (1, 1))],
+    *[((8, 11, 6), 40, (3, 3), (2, 2), 1), ((4, 4, 128), 128, (1, 1)), ((2, 2, 160), 96, (1, 1))],
+    *[((5, 5, 40), 20, (5, 5), (1, 1), 2), ((4, 4, 64), 32, (3, 3), (1, 1), 1)],
 ]
 # height, width, channels in and out, kernel, stride, padding
 _BINARY = [
@@ -198,6 +206,7 @@ def _sums_of_products() -> Iterator[KernelCall]:
         yield from _variants(other, cin)
     yield from _sparse()
     yield from _dense_sparse()
+    yield from _packed()
     yield from _depthwise()
     yield from _expand_depthwise()
     yield from _binary()
@@ -223,6 +232,29 @@ def _dense_sparse() -> Iterator[KernelCall]:
         graph = sparse_graph(graph, (0.25, 0.5, 0.75)[number % 3], _rng(), (min(cout, 4), 4))
         (call,) = lower(graph, Target(sparse=True)).calls
         yield from _variants(call, number)
+
+
+def _packed() -> Iterator[KernelCall]:
+    """Two, four, sixteen or many weights, the last in Huffman codes; all channels at a time or
+    some."""
+    for number, (image, cout, *window) in enumerate(_SPARSE + _ODD):
+        graph, packing = _few_valued(_conv(image, cout, *window), number)
+        for optimize in OPTIMIZE:
+            target = Target(optimize=optimize, packed={"": packing}, sparse=False, winograd=False)
+            (call,) = lower(graph, target).calls
+            if "packed" in call.kernel:  # not too small a layer
+                yield from _variants(call, number + (optimize == "ram"))
+                yield by_rows(call, image[0])
+    for number, (cin, cout) in enumerate(n for n in _DENSE if 2000 < n[0] * n[1] < 40000):
+        graph = layer_graph(Dense("op", ()), (1, cin), (cout, cin), _rng(), zero_points=(-11, 5))
+        graph, packing = _few_valued(graph, number)
+        (call,) = lower(graph, Target(packed={"": packing})).calls
+        yield from _variants(call, number)
+
+
+def _few_valued(graph: Graph, number: int) -> tuple[Graph, Packing]:
+    values = (16, 4, 2, 100)[number % 4]
+    return few_valued_graph(graph, values, _rng()), "huffman" if values > 16 else "palette"
 
 
 def _binary() -> Iterator[KernelCall]:

@@ -179,7 +179,7 @@ def _function(i: int, case: Case) -> Iterator[str]:
 
 def _is_pooled(call: KernelCall, const: Const) -> bool:
     """Does another array of its size do as well?"""
-    return const.data.nbytes > _LARGE and not call.header.endswith("_sparse.h")
+    return const.data.nbytes > _LARGE and not call.header.endswith(("_sparse.h", "_packed.h"))
 
 
 class _Places:

@@ -25,6 +25,8 @@ PRIOR = 0.1  # how much a kernel's fit is drawn to that of its header
 LIKE = {
     "mcuc/conv2d.h": "mcuc/conv1x1.h",
     "mcuc/expand_depthwise.h": "mcuc/conv1x1.h",
+    "mcuc/conv1x1_packed.h": "mcuc/conv1x1.h",
+    "mcuc/conv2d_packed.h": "mcuc/conv2d.h",
 }  # headers with features in common: the fit of one is
 # drawn to that of the other
 

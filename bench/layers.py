@@ -20,7 +20,7 @@ from mcucompile.ops.global_pool import GlobalAveragePool
 from mcucompile.ops.pool import AveragePool
 from tests.support.binary import binary_layer
 from tests.support.graphs import op_graph
-from tests.support.layers import layer_graph, sparse_graph
+from tests.support.layers import few_valued_graph, layer_graph, sparse_graph
 
 Image = tuple[int, int, int]  # height, width, channels
 
@@ -62,6 +62,10 @@ def _sparse(graph: Graph, sparsity: float, block: tuple[int, int]) -> Graph:
     return sparse_graph(graph, sparsity, np.random.default_rng(4242), block)
 
 
+def _few_valued(graph: Graph, values: int) -> Graph:
+    return few_valued_graph(graph, values, np.random.default_rng(4242))
+
+
 def _with_weights(op: Op, shape: tuple[int, ...], weights: tuple[int, ...]) -> Graph:
     return layer_graph(op, shape, weights, np.random.default_rng(4242), zero_points=(-11, 5))
 
@@ -95,6 +99,13 @@ LAYERS = (
         914,
         _cycles(0.563, 0.400),
         {"sparse": True},
+    ),
+    Layer(
+        "1x1 24x24 64->64, 16 weights",
+        lambda: _few_valued(_conv((24, 24, 64), 64, 1), 16),
+        2163,
+        _cycles(1.29, 0.89),
+        {"packed": {"": "palette"}},
     ),
     Layer("1x1 48x48 16->32", lambda: _conv((48, 48, 16), 32, 1), 1347, _cycles(1.54, 1.09)),
     Layer(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import gcd, prod
 from typing import Any
 
-from mcucompile.cost import binary, convolutions, dense, wide
+from mcucompile.cost import binary, convolutions, dense, packed, wide
 from mcucompile.cost.convolutions import Features, bounds_of
 from mcucompile.cost.window import Bands, full_windows, taps_inside
 from mcucompile.plan.program import KernelCall
@@ -304,6 +304,8 @@ def generic(call: KernelCall, bands: Bands, specialized: bool) -> Features:
 FAMILIES: dict[str, Family] = {
     "mcuc/conv1x1.h": convolutions.conv1x1,
     "mcuc/conv1x1_sparse.h": convolutions.conv1x1,
+    "mcuc/conv1x1_packed.h": packed.conv1x1_packed,
+    "mcuc/conv2d_packed.h": packed.conv2d_packed,
     "mcuc/conv2d.h": convolutions.conv2d,
     "mcuc/conv2d_sparse.h": convolutions.conv2d,
     "mcuc/conv_thin.h": convolutions.conv_thin,

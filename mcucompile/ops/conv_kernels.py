@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from mcucompile.ir import Array
 from mcucompile.ops import gemm
 from mcucompile.ops.conv_geometry import Geometry
 from mcucompile.ops.conv_thin import is_thin, thin_call
 from mcucompile.ops.conv_winograd import winograd_call
 from mcucompile.ops.dense import conv1x1_call, dense_call
 from mcucompile.ops.depthwise import depthwise_call
+from mcucompile.ops.gemm_packed import or_packed
 from mcucompile.ops.gemm_sparse import or_sparse
 from mcucompile.plan.program import Const, KernelCall, Target
 
@@ -21,17 +23,23 @@ def lower_conv(layer: gemm.Layer, geometry: Geometry, target: Target) -> KernelC
         return conv1x1_call(layer, target, "1x1: a matrix product, pixel by pixel")
     if layer.groups == g.cin == g.cout and g.cin > 1:
         return depthwise_call(layer, g)
-    direct = _conv2d(layer, g, target)
+    order = _order(layer, g)
+    direct = _conv2d(layer, g, order, target)
     dense = winograd_call(layer, g, target)
     if dense is None:
         dense = thin_call(layer, g, target) if is_thin(layer, g, target) else direct
-    return or_sparse(dense, direct, layer, target)
+    return or_packed(or_sparse(dense, direct, layer, target), direct, layer, order, target)
 
 
-def _conv2d(layer: gemm.Layer, g: Geometry, target: Target) -> KernelCall:
+def _order(layer: gemm.Layer, g: Geometry) -> Array:
+    """The elements of windows as mcuc/conv2d.h gathers them."""
     depth = g.cin // layer.groups
     elements = g.kh * g.kw * depth
-    order = gemm.word_order(elements) if depth % 4 == 0 else gemm.natural_order(elements)
+    return gemm.word_order(elements) if depth % 4 == 0 else gemm.natural_order(elements)
+
+
+def _conv2d(layer: gemm.Layer, g: Geometry, order: Array, target: Target) -> KernelCall:
+    elements = g.kh * g.kw * (g.cin // layer.groups)
     wide = gemm.is_wide(layer)
     small = gemm.wants_small_tile(g.out_w, elements, target)
     params: dict[str, int | Const] = {

@@ -13,6 +13,7 @@ from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ir.channels import ChannelRules
 from mcucompile.ops import gemm
 from mcucompile.ops.dense_sparse import or_sparse_dense
+from mcucompile.ops.gemm_packed import or_packed
 from mcucompile.ops.gemm_sparse import or_sparse
 from mcucompile.ops.layer_channels import LayerChannels
 from mcucompile.plan.program import Const, KernelCall, Target
@@ -100,14 +101,28 @@ def dense_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
         "wide": int(wide),
     }
     kernel = "mcuc_dense_large_s8" if large else "mcuc_dense_s8" if plain else "mcuc_dense_any_s8"
-    return or_sparse_dense(layer.call(kernel, "mcuc/dense.h", params, why=why), layer, target)
+    call = layer.call(kernel, "mcuc/dense.h", params, why=why)
+    pixel_order = _pixel_order(cin)
+    pixel = _conv1x1(layer, 1, pixel_order, target, why)
+    return or_packed(or_sparse_dense(call, layer, target), pixel, layer, pixel_order, target)
 
 
 def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
     """`layer` on every pixel (all but the last axis) of its input, as one long row."""
-    cin, cout = layer.x.shape[-1], layer.y.shape[-1]
-    width = layer.x.elements // cin
-    order = gemm.word_order(cin) if cin % 4 == 0 else gemm.natural_order(cin)
+    width = layer.x.elements // layer.x.shape[-1]
+    order = _pixel_order(layer.x.shape[-1])
+    dense = _conv1x1(layer, width, order, target, why)
+    return or_packed(or_sparse(dense, dense, layer, target), dense, layer, order, target)
+
+
+def _pixel_order(cin: int) -> Array:
+    """The elements of pixels as mcuc/conv1x1.h expands them."""
+    return gemm.word_order(cin) if cin % 4 == 0 else gemm.natural_order(cin)
+
+
+def _conv1x1(layer: gemm.Layer, width: int, order: Array, target: Target, why: str) -> KernelCall:
+    """`layer` on a row of `width` pixels."""
+    cin, cout = layer.x.elements // width, layer.y.elements // width
     wide = gemm.is_wide(layer)
     plain = layer.is_plain and not wide
     small = gemm.wants_small_tile(width, cin, target)
@@ -121,7 +136,7 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
         "small": int(small),
         "wide": int(wide),
     }
-    dense = layer.call(
+    return layer.call(
         f"mcuc_conv1x1{'_back' if back else ''}{'' if plain else '_any'}_s8",
         "mcuc/conv1x1.h",
         params,
@@ -131,4 +146,3 @@ def conv1x1_call(layer: gemm.Layer, target: Target, why: str) -> KernelCall:
         row_unit="width",
         why=why,
     )
-    return or_sparse(dense, dense, layer, target)

@@ -38,6 +38,7 @@ class Layer:
     bound: Array
     rule: Requant | TfliteRequant
     groups: int = 1
+    name: str = ""
 
     @classmethod
     def of(
@@ -64,7 +65,7 @@ class Layer:
             within_int32(op, rule, int(bound.max()))
         elif not rule.holds(bound):
             raise too_coarse(op)
-        return cls(op, x, result, w.data, bias, bound, rule, groups)
+        return cls(op, x, result, w.data, bias, bound, rule, groups, w.name)
 
     @property
     def macs(self) -> int:

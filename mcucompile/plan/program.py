@@ -12,6 +12,7 @@ import numpy as np
 from mcucompile.ir.types import Array, Shape, Value
 
 Optimize = Literal["time", "balanced", "ram"]
+Packing = Literal["palette", "huffman"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Target:
     flash: bytes that kernels may spend on faster constants, None for any number.
     winograd: use Winograd convolutions wherever possible (True), never (False), where they pay.
     sparse: leave out blocks of weights that are zero: the same choice.
+    packed: weights to store in fewer bits, by the name of their value ("" for all), and how.
     """
 
     core: str = "cortex-m4"
@@ -29,6 +31,7 @@ class Target:
     flash: int | None = None
     winograd: bool | None = None
     sparse: bool | None = None
+    packed: Mapping[str, Packing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "conv1x1": layers.conv1x1,
     "conv2d": layers.conv2d,
     "conv_sparse": layers.conv_sparse,
+    "palette_packed": layers.packed,
+    "huffman_packed": layers.packed,
     "conv_transpose": layers.conv_transpose,
     "depthwise": layers.depthwise,
     "expand_depthwise": layers.expand_depthwise,
@@ -88,6 +90,8 @@ def case(family: str, number: int) -> Case:
     wishes = {"optimize": dice.one_of(OPTIMIZE), "winograd": dice.one_of([None, True])}
     if family.endswith("_sparse"):
         wishes["sparse"] = True
+    if family.endswith("_packed"):
+        wishes["packed"] = {"": family.removesuffix("_packed")}
     return Case(f"{family} case {number}", graph, _inputs(dice, graph), wishes)
 
 

@@ -15,7 +15,7 @@ from mcucompile.ops.expand_depthwise import ExpandDepthwise
 from mcucompile.quant.numbers import INT32_LIMIT, accumulator_bound
 from tests.fuzz.dice import Dice
 from tests.support.graphs import op_graph
-from tests.support.layers import sparse_graph
+from tests.support.layers import few_valued_graph, sparse_graph
 
 MOST_MACS = 40_000
 ORIGIN = ("node",)
@@ -107,6 +107,12 @@ def dense_sparse(dice: Dice) -> Graph:
     graph = _layer(dice, Dense("dense", ORIGIN), (1, cin), (cout, cin))
     block = (min(cout, 4), 4)
     return sparse_graph(graph, dice.one_of([0.0, 0.3, 0.5, 0.75, 0.9, 1.0]), dice.rng, block)
+
+
+def packed(dice: Dice) -> Graph:
+    """A layer of any kind whose weights take few values."""
+    make = dice.one_of([conv1x1, conv1x1, dense, _same3, _any_conv])
+    return few_valued_graph(make(dice), dice.one_of([1, 2, 3, 4, 9, 16, 40, 256]), dice.rng)
 
 
 def depthwise(dice: Dice) -> Graph:

@@ -84,6 +84,18 @@ def sparse_graph(
     return graph
 
 
+def few_valued_graph(graph: Graph, values: int, rng: np.random.Generator) -> Graph:
+    """A copy of `graph`, a layer's, with so many of its weights: each became the nearest."""
+    weights = graph.value("w")
+    assert weights.data is not None
+    known = np.unique(weights.data).astype(np.int64)
+    kept = rng.choice(known, min(values, len(known)), replace=False)
+    nearest = np.abs(weights.data[..., None].astype(np.int64) - kept).argmin(axis=-1)
+    graph = graph.copy()
+    graph.set_value(replace(weights, data=kept[nearest].astype(np.int8)))
+    return graph
+
+
 def assert_same_as_onnxruntime(
     op_type: str,
     shape: tuple[int, ...],

@@ -44,15 +44,16 @@ MCUC_KERNEL void mcuc_conv1x1_put(const mcuc_conv1x1_s8_params *p, uint32_t *til
     mcuc_gemm_put(tile, n, 0, x, p->cin, p->cin, p->cin % 4 == 0);
 }
 
-/* The results of the n pixels of the tile. */
+/* The results of the n pixels of the tile, `pitch` bytes apart. */
 MCUC_KERNEL void mcuc_conv1x1_get(const mcuc_conv1x1_s8_params *p, const uint32_t *tile, int32_t n,
-                                  int8_t *o, int32_t wide, mcuc_rescale rescale) {
-    mcuc_gemm_tile(tile, p->weights, (p->cin + 1) / 2, n, wide, p->cout, o, p->cout, rescale);
+                                  int8_t *o, int32_t pitch, int32_t wide, mcuc_rescale rescale) {
+    mcuc_gemm_tile(tile, p->weights, (p->cin + 1) / 2, n, wide, p->cout, o, pitch, rescale);
 }
 
+/* Rows whose pixels are `pitch` bytes apart in the result. */
 MCUC_KERNEL void mcuc_conv1x1_rows(const mcuc_conv1x1_s8_params *p, const mcuc_src *in,
-                                   const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch,
-                                   int32_t wide, mcuc_rescale rescale) {
+                                   const mcuc_dst *out, int32_t pitch, int32_t y0, int32_t y1,
+                                   void *scratch, int32_t wide, mcuc_rescale rescale) {
     const int32_t width = p->width, small = p->small;
     const int32_t fours = small ? 0 : width / 4, twos = small ? width / 2 : width / 2 % 2;
     uint32_t *tile = (uint32_t *)scratch;
@@ -63,24 +64,24 @@ MCUC_KERNEL void mcuc_conv1x1_rows(const mcuc_conv1x1_s8_params *p, const mcuc_s
         int8_t *o = mcuc_dst_row(out, y);
         for (int32_t i = fours; i > 0; i--) {
             mcuc_conv1x1_put(p, tile, 4, x);
-            mcuc_conv1x1_get(p, tile, 4, o, wide, rescale);
+            mcuc_conv1x1_get(p, tile, 4, o, pitch, wide, rescale);
             x += 4 * p->cin;
-            o += 4 * p->cout;
+            o += 4 * pitch;
         }
         if ((width & 1) && !small) {
             mcuc_conv1x1_put(p, last, 1, x + 2 * twos * p->cin);
         }
         for (int32_t i = twos; i > 0; i--) {
             mcuc_conv1x1_put(p, tile, 2, x);
-            mcuc_conv1x1_get(p, tile, 2, o, wide, rescale);
+            mcuc_conv1x1_get(p, tile, 2, o, pitch, wide, rescale);
             x += 2 * p->cin;
-            o += 2 * p->cout;
+            o += 2 * pitch;
         }
         if ((width & 1) && small) {
             mcuc_conv1x1_put(p, last, 1, x);
         }
         if (width & 1) {
-            mcuc_conv1x1_get(p, last, 1, o, wide, rescale);
+            mcuc_conv1x1_get(p, last, 1, o, pitch, wide, rescale);
         }
     }
 }
@@ -102,32 +103,32 @@ MCUC_KERNEL void mcuc_conv1x1_back_rows(const mcuc_conv1x1_s8_params *p, const m
             mcuc_conv1x1_put(p, last, 1, x + twos * p->cin);
         }
         if (twos) {
-            mcuc_conv1x1_get(p, tile, 2, o, wide, rescale);
+            mcuc_conv1x1_get(p, tile, 2, o, p->cout, wide, rescale);
         }
         if (p->width & 1) {
-            mcuc_conv1x1_get(p, last, 1, o + twos * p->cout, wide, rescale);
+            mcuc_conv1x1_get(p, last, 1, o + twos * p->cout, p->cout, wide, rescale);
         }
         for (int32_t i = fours; i > 0; i--) {
             x -= 4 * p->cin;
             o -= 4 * p->cout;
             mcuc_conv1x1_put(p, tile, 4, x);
-            mcuc_conv1x1_get(p, tile, 4, o, wide, rescale);
+            mcuc_conv1x1_get(p, tile, 4, o, p->cout, wide, rescale);
         }
     }
 }
 
 MCUC_KERNEL void mcuc_conv1x1_s8(const mcuc_conv1x1_s8_params *p, const mcuc_src *in,
                                  const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
-    mcuc_conv1x1_rows(p, in, out, y0, y1, scratch, 0, mcuc_rescale_plain(p->zp));
+    mcuc_conv1x1_rows(p, in, out, p->cout, y0, y1, scratch, 0, mcuc_rescale_plain(p->zp));
 }
 
 MCUC_KERNEL void mcuc_conv1x1_any_s8(const mcuc_conv1x1_any_s8_params *p, const mcuc_src *in,
                                      const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
     mcuc_rescale rescale = {p->shift, p->zp, p->lo, p->hi};
     if (p->wide) {
-        mcuc_conv1x1_rows(p, in, out, y0, y1, scratch, 1, rescale);
+        mcuc_conv1x1_rows(p, in, out, p->cout, y0, y1, scratch, 1, rescale);
     } else {
-        mcuc_conv1x1_rows(p, in, out, y0, y1, scratch, 0, rescale);
+        mcuc_conv1x1_rows(p, in, out, p->cout, y0, y1, scratch, 0, rescale);
     }
 }
 
