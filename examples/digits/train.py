@@ -1,11 +1,12 @@
 """Train a small CNN on the handwritten digits of scikit-learn and export it.
 
     pip install torch scikit-learn onnx
-    python train.py
+    python -m examples.digits.train
 
-writes, beside this file: digits.onnx (float32, NCHW, input x in 0..1), calib.npz (100 training
-images in x), test.npz (the held-out images in x, their labels in y) and samples.h (a test image of
-each class, for main.c). It takes seconds on a CPU; the same package versions give the same files.
+in the root of the project writes, beside this file: digits.onnx (float32, NCHW, input x in 0..1),
+calib.npz (100 training images in x), test.npz (the held-out images in x, their labels in y) and
+samples.h (a test image of each class, for main.c). It takes seconds on a CPU; the same package
+versions on the same kind of machine give the same files.
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
+
+from examples.training import begin, export, fit, report
 
 HERE = Path(__file__).resolve().parent
 SEED = 0
@@ -73,22 +76,10 @@ def load_data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return x_train, x_test, y_train, y_test
 
 
-def train(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Minimize the cross-entropy of images shifted by up to one pixel."""
-    steps = -(-len(x) // BATCH)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, EPOCHS * steps)
-    model.train()
-    for _ in range(EPOCHS):
-        for index in torch.randperm(len(x)).split(BATCH):
-            dy, dx = torch.randint(0, 3, (2,)).tolist()
-            shifted = nn.functional.pad(x[index], (1, 1, 1, 1))[..., dy : dy + 8, dx : dx + 8]
-            loss = nn.functional.cross_entropy(model(shifted), y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()
+def shifted(x: Tensor) -> Tensor:
+    """Images shifted by up to one pixel."""
+    dy, dx = torch.randint(0, 3, (2,)).tolist()
+    return nn.functional.pad(x, (1, 1, 1, 1))[..., dy : dy + 8, dx : dx + 8]
 
 
 def write_samples(file: Path, x: np.ndarray, y: np.ndarray) -> None:
@@ -102,27 +93,12 @@ def write_samples(file: Path, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def main() -> None:
-    torch.manual_seed(SEED)
-    torch.set_num_threads(1)
+    begin(SEED)
     x_train, x_test, y_train, y_test = load_data()
     model = DigitsNet()
-    train(model, torch.from_numpy(x_train), torch.from_numpy(y_train))
-
-    with torch.no_grad():
-        predicted = model(torch.from_numpy(x_test)).argmax(dim=1).numpy()
-    size = sum(p.numel() for p in model.parameters())
-    print(f"{size} parameters, {np.mean(predicted == y_test):.2%} of {len(y_test)} test images")
-
-    torch.onnx.export(
-        model,
-        (torch.from_numpy(x_test[:1]),),
-        str(HERE / "digits.onnx"),
-        input_names=["x"],
-        output_names=["scores"],
-        dynamic_axes={"x": {0: "batch"}, "scores": {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    fit(model, x_train, y_train, EPOCHS, BATCH, shifted)
+    report(model, x_test, y_test)
+    export(model, x_test, HERE / "digits.onnx")
     np.savez_compressed(HERE / "calib.npz", x=x_train[:100])
     np.savez_compressed(HERE / "test.npz", x=x_test, y=y_test)
     write_samples(HERE / "samples.h", x_test, y_test)

@@ -1,21 +1,22 @@
 """Train a small 1-D CNN that recognizes gestures in accelerometer data, and export it.
 
     pip install torch onnx
-    python train.py
+    python -m examples.gestures.train
 
-writes, beside this file: gestures.onnx (float32, input x: 64 readings of three axes in g),
-calib.npz (100 training windows in x), test.npz (400 windows in x that training has not seen, their
-labels in y) and samples.h (a test window of each class, for main.c). The windows are synthetic:
-each gesture is a motion of random speed, strength and direction, held in random orientation to
-gravity, with the noise of the sensor. It takes seconds on a CPU; the same package versions give the
-same files.
+in the root of the project writes, beside this file: gestures.onnx (float32, input x: 64 readings of
+three axes in g), calib.npz (100 training windows in x), test.npz (400 windows in x that training
+has not seen, their labels in y) and samples.h (a test window of each class, for main.c). The
+windows are synthetic: each gesture is a motion of random speed, strength and direction, held in
+random orientation to gravity, with the noise of the sensor. It takes seconds on a CPU; the same
+package versions on the same kind of machine give the same files.
 """
 
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
+
+from examples.training import begin, export, fit, report
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ("still", "circle", "shake", "knock")
@@ -90,22 +91,6 @@ class GestureNet(nn.Module):
         return self.head(self.layers(x.transpose(1, 2)).mean(dim=2))
 
 
-def train(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Minimize the cross-entropy."""
-    steps = -(-len(x) // BATCH)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, EPOCHS * steps)
-    model.train()
-    for _ in range(EPOCHS):
-        for index in torch.randperm(len(x)).split(BATCH):
-            loss = nn.functional.cross_entropy(model(x[index]), y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()
-
-
 def write_samples(file: Path, x: np.ndarray, y: np.ndarray) -> None:
     """A C header with the first window of each class."""
     rows = []
@@ -117,29 +102,14 @@ def write_samples(file: Path, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def main() -> None:
-    torch.manual_seed(SEED)
-    torch.set_num_threads(1)
+    begin(SEED)
     rng = np.random.default_rng(SEED)
     x_train, y_train = windows(rng, TRAIN)
     x_test, y_test = windows(rng, TEST)
     model = GestureNet()
-    train(model, torch.from_numpy(x_train), torch.from_numpy(y_train))
-
-    with torch.no_grad():
-        predicted = model(torch.from_numpy(x_test)).argmax(dim=1).numpy()
-    size = sum(p.numel() for p in model.parameters())
-    print(f"{size} parameters, {np.mean(predicted == y_test):.2%} of {TEST} test windows")
-
-    torch.onnx.export(
-        model,
-        (torch.from_numpy(x_test[:1]),),
-        str(HERE / "gestures.onnx"),
-        input_names=["x"],
-        output_names=["scores"],
-        dynamic_axes={"x": {0: "batch"}, "scores": {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    fit(model, x_train, y_train, EPOCHS, BATCH)
+    report(model, x_test, y_test)
+    export(model, x_test, HERE / "gestures.onnx")
     np.savez_compressed(HERE / "calib.npz", x=x_train[:100])
     np.savez_compressed(HERE / "test.npz", x=x_test, y=y_test)
     write_samples(HERE / "samples.h", x_test, y_test)

@@ -1,20 +1,21 @@
 """Train a small 1-D CNN that hears whistled commands in raw audio, and export it.
 
     pip install torch onnx
-    python train.py
+    python -m examples.keywords.train
 
-writes, beside this file: keywords.onnx (float32, input x: 1000 samples at 4 kHz in -1..1),
-calib.npz (100 training clips in x), test.npz (200 clips in x that training has not seen, their
-labels in y) and samples.h (a test clip of each class, for main.c). The clips are synthetic: chirps
-and warbles of random pitch, length, loudness and moment, in noise. It takes a minute on a CPU; the
-same package versions give the same files.
+in the root of the project writes, beside this file: keywords.onnx (float32, input x: 1000 samples
+at 4 kHz in -1..1), calib.npz (100 training clips in x), test.npz (200 clips in x that training has
+not seen, their labels in y) and samples.h (a test clip of each class, for main.c). The clips are
+synthetic: chirps and warbles of random pitch, length, loudness and moment, in noise. It takes a
+minute on a CPU; the same package versions on the same kind of machine give the same files.
 """
 
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
+
+from examples.training import begin, export, fit, report
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ("noise", "rising", "falling", "warble")
@@ -92,22 +93,6 @@ class KeywordNet(nn.Module):
         return self.head(self.layers(self.filters(x)).mean(dim=2))
 
 
-def train(model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Minimize the cross-entropy."""
-    steps = -(-len(x) // BATCH)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, EPOCHS * steps)
-    model.train()
-    for _ in range(EPOCHS):
-        for index in torch.randperm(len(x)).split(BATCH):
-            loss = nn.functional.cross_entropy(model(x[index]), y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()
-
-
 def write_samples(file: Path, x: np.ndarray, y: np.ndarray) -> None:
     """A C header with the first clip of each class."""
     rows = []
@@ -119,29 +104,14 @@ def write_samples(file: Path, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def main() -> None:
-    torch.manual_seed(SEED)
-    torch.set_num_threads(1)
+    begin(SEED)
     rng = np.random.default_rng(SEED)
     x_train, y_train = clips(rng, TRAIN)
     x_test, y_test = clips(rng, TEST)
     model = KeywordNet()
-    train(model, torch.from_numpy(x_train), torch.from_numpy(y_train))
-
-    with torch.no_grad():
-        predicted = model(torch.from_numpy(x_test)).argmax(dim=1).numpy()
-    size = sum(p.numel() for p in model.parameters())
-    print(f"{size} parameters, {np.mean(predicted == y_test):.2%} of {TEST} test clips")
-
-    torch.onnx.export(
-        model,
-        (torch.from_numpy(x_test[:1]),),
-        str(HERE / "keywords.onnx"),
-        input_names=["x"],
-        output_names=["scores"],
-        dynamic_axes={"x": {0: "batch"}, "scores": {0: "batch"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    fit(model, x_train, y_train, EPOCHS, BATCH)
+    report(model, x_test, y_test)
+    export(model, x_test, HERE / "keywords.onnx")
     np.savez_compressed(HERE / "calib.npz", x=x_train[:100])
     np.savez_compressed(HERE / "test.npz", x=x_test, y=y_test)
     write_samples(HERE / "samples.h", x_test, y_test)
