@@ -29,7 +29,10 @@ def compiled(name: str, grid: tuple[int, int] | None = None) -> Compilation:
 @zoo.needs_zoo
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("tinyengine_mcunet_vww_int8qdq", 32_500), ("rand_mbv2_w035_144", 86_500)],
+    [
+        ("tinyengine_mcunet_vww_int8qdq", 32_500),
+        pytest.param("rand_mbv2_w035_144", 86_500, marks=pytest.mark.slow),
+    ],
 )
 def test_patches_give_the_same_bits(name: str, most: int, tmp_path: Path) -> None:
     """In the arena, on the host with sanitizers, and under QEMU, as without patches."""

@@ -55,7 +55,10 @@ def test_small_network(tmp_path: Path, optimize: Optimize) -> None:
 
 
 @zoo.needs_zoo
-@pytest.mark.parametrize("name", ["mlperf_resnet8_int8qdq", "mlperf_vww96_int8qdq"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlperf_resnet8_int8qdq", pytest.param("mlperf_vww96_int8qdq", marks=pytest.mark.slow)],
+)
 def test_the_whole_image_is_never_there(tmp_path: Path, name: str) -> None:
     c = compiled(zoo.model(name), "ram")
     stored = compiled(zoo.model(name), "ram", stream_input=False)

@@ -46,7 +46,9 @@ CASES = {
 
 @needs_qemu
 @pytest.mark.parametrize("family", CASES)
-@pytest.mark.parametrize("optimize", ["time", "balanced"])  # a function per layer, or shared
+@pytest.mark.parametrize(  # a function per layer, or shared
+    "optimize", [pytest.param("time", marks=pytest.mark.slow), "balanced"]
+)
 def test_under_qemu(family: str, optimize: str, tmp_path: Path) -> None:
     graph = merged([case for cases in CASES[family] for case in cases()])
     board = load_board("nano33ble")
