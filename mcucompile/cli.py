@@ -27,6 +27,7 @@ from mcucompile.package import PACKAGE_KINDS
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
 from mcucompile.report.html import render_html
+from mcucompile.report.linked import require_equal
 from mcucompile.report.text import WIDTH, render_text
 
 
@@ -173,6 +174,12 @@ def image_command(**args: Any) -> None:
 @click.option(
     "--compare", type=click.Path(path_type=Path), help="Show what changed since this report."
 )
+@click.option(
+    "--elf",
+    type=click.Path(path_type=Path),
+    metavar="FIRMWARE",
+    help="Compare with the model as it is in this linked program; exit 5 if it differs.",
+)
 @click.option("--max-sram", type=click.IntRange(1), metavar="BYTES", help="Exit 4 above this.")
 @click.option("--max-flash", type=click.IntRange(1), metavar="BYTES", help="Exit 4 above this.")
 @click.option("--max-instructions", type=click.IntRange(1), help="Exit 4 above this.")
@@ -181,6 +188,7 @@ def report_command(
     html: Path | None,
     csv: Path | None,
     compare: Path | None,
+    elf: Path | None,
     max_sram: int | None,
     max_flash: int | None,
     max_instructions: int | None,
@@ -193,6 +201,10 @@ def report_command(
         _write("--csv", csv, render_csv(content))
     if compare is not None:
         click.echo(compare_text(commands.read_report(compare), content))
+    elif elf is not None:
+        comparison, text = commands.elf_text(content, elf)
+        click.echo(text)
+        require_equal(content, comparison)
     elif html is None and csv is None:
         click.echo(render_text(content, _columns()))
     require_limits(content, max_sram, max_flash, max_instructions)

@@ -12,6 +12,7 @@ from mcucompile import measure
 from mcucompile.api import build
 from mcucompile.board import known_boards, load_board
 from mcucompile.compiler import Progress, compile_model, quantize_model
+from mcucompile.elf import read_elf
 from mcucompile.emulate.build import linker_script
 from mcucompile.errors import UsageError
 from mcucompile.export import qdq_model
@@ -25,6 +26,7 @@ from mcucompile.package import PackageKind
 from mcucompile.quant.samples import load_samples
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import fit_or_raise
+from mcucompile.report.linked import Comparison, compare_with, comparison_text
 from mcucompile.validate import Validation, Where, require_exact, validate
 
 
@@ -131,10 +133,9 @@ def build_image(
 ) -> tuple[Report, str]:
     """Compile and write the board's own image; returns the report, and what was written."""
     compilation = compile_model(model, options, progress)
-    report = measure.report(compilation)
-    fit_or_raise(report)
+    fit_or_raise(measure.report(compilation))
     folder = output or Path("build") / compilation.name
-    return report, write_image(compilation, folder, progress)
+    return write_image(compilation, folder, progress)
 
 
 def read_report(path: Path) -> Report:
@@ -152,6 +153,12 @@ def read_report(path: Path) -> Report:
             "give a folder written by mcucompile, or its *_report.json",
         ) from error
     return Report(report)
+
+
+def elf_text(report: Report, firmware: Path) -> tuple[Comparison, str]:
+    """The model of `report` beside what the linker made of it; raises as linked.compare_with."""
+    comparison = compare_with(report, read_elf(firmware))
+    return comparison, comparison_text(report, comparison)
 
 
 def boards_text() -> str:

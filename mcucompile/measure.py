@@ -34,8 +34,13 @@ def measure(compilation: Compilation, progress: Progress = lambda text: None) ->
         c = compilation
         sizes = build.measure(folder / "model", c.name, c.board, c.plan, folder / "build")
     weights = sum(weight_bytes(c.plan))
+    return measured_of(sizes, weights)
+
+
+def measured_of(sizes: build.Sizes, weights: int) -> Measured:
+    """What the report says of `sizes`, of which `weights` bytes are the plan's constants."""
     code = sizes.flash_bytes - weights
-    return Measured(code, sizes.stack_bytes, sizes.static_bytes, sizes.functions)
+    return Measured(code, sizes.stack_bytes, sizes.static_bytes, sizes.functions, sizes.elf)
 
 
 def measure_if_possible(

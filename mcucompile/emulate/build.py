@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mcucompile.board import NO_QEMU, Board
+from mcucompile.elf import Elf, read_elf
 from mcucompile.emit import ctext
 from mcucompile.emulate import harness, toolchain
 from mcucompile.emulate.code_size import FunctionSize, function_sizes
@@ -56,14 +57,15 @@ class Sizes:
 
     code_bytes, const_bytes: flash, library functions that the model calls included.
     static_bytes: .data and .bss with one context. stack_bytes: a proved bound for one run.
-    functions: those that steps execute; part of code_bytes.
+    functions: those that steps execute; part of code_bytes. elf: the image they were measured in.
     """
 
     code_bytes: int
     const_bytes: int
     static_bytes: int
     stack_bytes: int
-    functions: tuple[FunctionSize, ...] = ()
+    functions: tuple[FunctionSize, ...]
+    elf: Elf = field(compare=False, repr=False)
 
     @property
     def flash_bytes(self) -> int:
@@ -164,8 +166,7 @@ def measure(folder: Path, name: str, board: Board, plan: Plan, workdir: Path) ->
 
 def section_sizes(elf: Path) -> dict[str, int]:
     """Section name -> bytes, of every section of `elf`."""
-    listing = toolchain.run([toolchain.binutil("size"), "-A", "-d", elf]).stdout
-    return {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)", listing, re.M)}
+    return {s.name: s.size for s in read_elf(elf).sections}
 
 
 def _board_regions(board: Board) -> list[_Region]:
@@ -303,11 +304,12 @@ class _Image:
 
 
 def _sizes(elf: Path, name: str, plan: Plan) -> Sizes:
-    sections = section_sizes(elf)
+    image = read_elf(elf)
     return Sizes(
-        code_bytes=sections[".text"],
-        const_bytes=sections.get(".rodata", 0) + sections.get(".data", 0),
-        static_bytes=sections.get(".data", 0) + sections.get(".bss", 0),
+        code_bytes=image.size(".text"),
+        const_bytes=image.size(".rodata", ".data"),
+        static_bytes=image.size(".data", ".bss"),
         stack_bytes=stack_bound(elf, harness.entry(name, plan)),
         functions=function_sizes(elf, name),
+        elf=image,
     )

@@ -7,13 +7,14 @@ in `report.schema.json` beside this file. What has not been measured is None, ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcucompile import __version__
 from mcucompile.board import Board
 from mcucompile.cost.steps import estimated_cycles
 from mcucompile.cycles import cycle_model
+from mcucompile.elf import Elf
 from mcucompile.emit.constants import weight_bytes
 from mcucompile.emit.views import port_meaning
 from mcucompile.emulate.build import model_cflags
@@ -23,6 +24,7 @@ from mcucompile.ir import Graph, Op, Port
 from mcucompile.memory import Memory
 from mcucompile.patching import Patches
 from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.report.linked import linked
 from mcucompile.report.pruning import pruning
 from mcucompile.report.schedule import schedule
 from mcucompile.report.sparsity import sparsity
@@ -54,12 +56,14 @@ class Measured:
 
     code_bytes: flash of the model besides its constants. stack_bytes: of one run.
     static_bytes: RAM of the model besides arena and stack. functions: those that steps execute.
+    elf: the image in which it was measured.
     """
 
     code_bytes: int | None = None
     stack_bytes: int | None = None
     static_bytes: int | None = None
     functions: tuple[FunctionSize, ...] | None = None
+    elf: Elf | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def build_report(
         "steps": steps,
         "buffers": _buffers(plan),
         "shared_code": _shared_code(measured),
+        "linked": None if measured.elf is None else linked(measured.elf, model.name),
         **_estimate(board, estimated),
         **_total(board, profiled),
         "warnings": list(warnings),

@@ -5,6 +5,7 @@ The texts are golden: `pytest tests/e2e/test_errors.py --update-golden` rewrites
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mcucompile
 from tests.support import models, zoo
 from tests.support.recurrent import recurrent_model
 
@@ -80,6 +82,9 @@ CASES = {
         "validate {d}/cnn.onnx --board stm32f746 --data {d}/good.npz --labels y", 2
     ),
     "report_of_nothing": Case("report {d}/nowhere", 2),
+    "elf_is_none": Case("report {d}/linked.json --elf {d}/text.onnx", 2),
+    "elf_of_another": Case("report {d}/linked.json --elf {d}/other.elf", 2),
+    "elf_unmeasured": Case("report {d}/planned.json --elf {d}/other.elf", 2),
     "binary_without_data": Case(_compile("cnn.onnx", "--quantize binary"), 2),
     "binary_nothing": Case(_compile("cnn.onnx", "--quantize binary --calib {d}/good.npz"), 3),
     "binary_untrained": Case(
@@ -129,6 +134,12 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(d / "dtype.npz", x=np.full((5, 1, 12, 12), "a"))
     np.savez(d / "nan.npz", x=np.full_like(good, np.nan))
     np.savez(d / "empty.npz", x=good[:0])
+    report = mcucompile.estimate(cnn, "nano33ble").report
+    (d / "planned.json").write_text(json.dumps(report))
+    symbols = [{"name": "cnn_run", "kind": "code", "bytes": 50}]
+    report["linked"] = {"objects": symbols, "library": [], "padding_bytes": 0}
+    (d / "linked.json").write_text(json.dumps(report))
+    (d / "other.elf").symlink_to(Path(sys.executable).resolve())
     shutil.copy(zoo.ROOT / "examples/digits/digits.onnx", d)
     shutil.copy(zoo.ROOT / "examples/digits/calib.npz", d / "digits.npz")
     _link(d / "gcc", "arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-nm")
