@@ -169,3 +169,38 @@ def test_accuracy_is_what_the_readme_says(example: str, board: str, tmp_path: Pa
         found = re.search(rf"([\d.]+)% {words}", readme)
         assert found is not None
         assert float(found[1]) == pytest.approx(100 * result[key], abs=1)
+
+
+@needs_qemu
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["binary", "sparse", "sparse, compiled dense"])
+def test_compact_networks_do_what_their_readme_says(name: str, tmp_path: Path) -> None:
+    """Accuracy to within two images, and the figures of the table."""
+    folder = EXAMPLES / "compact"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {name} \|(.+)\|$", readme, re.MULTILINE)
+    said = [float(cell.strip(" %").replace(",", "")) for cell in row.split("|")]
+    model = folder / f"{name.split(',')[0]}.onnx"
+    common = ["--board", "nano33ble", "--calib", str(EXAMPLE / "calib.npz"), "--quiet"]
+    common += ["--no-sparse"] if "dense" in name else []
+    found = {}
+    for command, *options in (
+        ["validate", "--data", str(EXAMPLE / "test.npz"), "--labels", "y", "--on", "qemu"],
+        ["profile"],
+    ):
+        arguments = [command, str(model), *common, *options, "--json", str(tmp_path / "json")]
+        subprocess.run(
+            [sys.executable, "-m", "mcucompile", *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+        )
+        found[command] = json.loads((tmp_path / "json").read_text())
+    result, report = found["validate"], found["profile"]
+    assert result["mismatches_vs_reference"] == 0
+    have = [100 * result["accuracy_float"], 100 * result["accuracy_compiled"]]
+    assert said[:2] == pytest.approx(have, abs=2 * ONE_IMAGE)
+    have = [report["model"]["macs"], report["model"]["params"], report["instructions_total"]]
+    have += [report[part]["total_bytes"] for part in ("sram", "flash")]
+    have.append(report["flash"]["const_bytes"])
+    assert said[2:] == pytest.approx(have, rel=0.02)
