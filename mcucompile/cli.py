@@ -147,9 +147,18 @@ def validate(**args: Any) -> None:
 @cli.command()
 @compile_options
 @json_option
+@click.option(
+    "--import",
+    "cycles",
+    type=click.Path(path_type=Path),
+    metavar="CYCLES.csv",
+    help="Cycles of each step measured on the board, to stand beside the modelled ones.",
+)
 def profile(**args: Any) -> None:
     """Count the instructions of every step under QEMU: exact and repeatable."""
-    report = commands.profile_model(args["model"], options_of(args), _progress(args["quiet"]))
+    report = commands.profile_model(
+        args["model"], options_of(args), _progress(args["quiet"]), args["cycles"]
+    )
     _write_json(args["json_file"], report)
     commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(render_text(report, _columns()))

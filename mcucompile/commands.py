@@ -27,6 +27,7 @@ from mcucompile.quant.samples import load_samples
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import fit_or_raise
 from mcucompile.report.linked import Comparison, compare_with, comparison_text
+from mcucompile.report.measured_cycles import read_cycles, with_measured
 from mcucompile.validate import Validation, Where, require_exact, validate
 
 
@@ -119,13 +120,20 @@ def validate_model(
     return ValidateResult(measure.report(compilation), validation)
 
 
-def profile_model(model: Path, options: CompileOptions, progress: Progress) -> Report:
-    """Compile and count instructions per step under QEMU; the report has them."""
+def profile_model(
+    model: Path, options: CompileOptions, progress: Progress, cycles: Path | None = None
+) -> Report:
+    """Compile and count instructions per step under QEMU; the report has them.
+
+    cycles: a file of those that hardware takes, see measured_cycles.read_cycles.
+    """
     compilation = compile_model(model, options, progress)
+    measured_cycles = None if cycles is None else read_cycles(cycles, len(compilation.plan.steps))
     measured = measure.measure(compilation, progress)
     fit_or_raise(measure.report(compilation, measured))
     progress("profile under QEMU")
-    return measure.report(compilation, measured, measure.profile(compilation))
+    report = measure.report(compilation, measured, measure.profile(compilation))
+    return report if measured_cycles is None else with_measured(report, measured_cycles)
 
 
 def build_image(

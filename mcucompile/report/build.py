@@ -106,6 +106,7 @@ def build_report(
             "code_bytes": _own_code(measured, index),
             **_estimate(board, None if estimated is None else [estimated[index]]),
             **_execution(board, profiled, index),
+            "cycles_measured": None,
         }
         for index, step in enumerate(plan.steps)
     ]
@@ -144,6 +145,8 @@ def build_report(
         "linked": None if measured.elf is None else linked(measured.elf, model.name),
         **_estimate(board, estimated),
         **_total(board, profiled),
+        "cycles_measured": None,
+        "latency_ms_measured": None,
         "warnings": list(warnings),
     }
 

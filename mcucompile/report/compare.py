@@ -34,6 +34,7 @@ TOTALS = (
     Figure("instructions, counted", lambda r: r["instructions_total"]),
     Figure("instructions, estimated", lambda r: r["instructions_estimated"]),
     Figure("cycles", lambda r: r["cycles_total"]),
+    Figure("cycles, measured", lambda r: r["cycles_measured"]),
     Figure("energy, uJ", lambda r: r["energy_uj"]),
     Figure("energy, uJ, estimated", lambda r: r["energy_uj_estimated"]),
 )

@@ -21,6 +21,7 @@ FIELDS = (
     "instructions_estimated",
     "instructions",
     "cycles",
+    "cycles_measured",
     "latency_ms",
     "energy_uj_estimated",
     "energy_uj",

@@ -92,6 +92,7 @@ COLUMNS = (
     Column("instructions", "instructions"),
     Column("instructions, estimated", "instructions_estimated"),
     Column("cycles", "cycles"),
+    Column("cycles, measured", "cycles_measured"),
     Column("ms", "latency_ms", significant),
     Column("ms, estimated", "latency_ms_estimated", _rough),
     Column("uJ", "energy_uj", significant),

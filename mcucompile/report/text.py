@@ -40,6 +40,7 @@ _COLUMNS = (
     _Column("code", "code_bytes", 7),
     _Column("instructions", "instructions", 12),
     _Column("cycles", "cycles", 11),
+    _Column("measured", "cycles_measured", 11),
     _Column("ms", "latency_ms", 7, significant),
     _Column("uJ", "energy_uj", 7, significant),
 )
@@ -209,8 +210,20 @@ def _time(report: Report) -> list[str]:
     return [
         f"time       {report['instructions_total']:,} instructions, counted",
         f"           {cycles:,} cycles, {significant(milliseconds)} ms, {error}",
+        *_measured(report),
         *_energy(report, report["energy_uj"]),
     ]
+
+
+def _measured(report: Report) -> list[str]:
+    """Cycles from hardware, and how far those of the model are from them."""
+    cycles = report["cycles_measured"]
+    if cycles is None:
+        return []
+    modelled = sum(step["cycles"] for step in report["steps"])
+    off = f", the model says {modelled / cycles - 1:+.1%}" if cycles else ""
+    milliseconds = significant(report["latency_ms_measured"])
+    return [f"measured   {cycles:,} cycles in the steps, {milliseconds} ms{off}"]
 
 
 def _guess(report: Report) -> list[str]:

@@ -82,6 +82,9 @@ CASES = {
         "validate {d}/cnn.onnx --board stm32f746 --data {d}/good.npz --labels y", 2
     ),
     "report_of_nothing": Case("report {d}/nowhere", 2),
+    "cycles_of_nothing": Case(
+        "profile {d}/cnn.onnx --board stm32f746 --import {d}/text.onnx --calib {d}/good.npz", 2
+    ),
     "elf_is_none": Case("report {d}/linked.json --elf {d}/text.onnx", 2),
     "elf_of_another": Case("report {d}/linked.json --elf {d}/other.elf", 2),
     "elf_unmeasured": Case("report {d}/planned.json --elf {d}/other.elf", 2),

@@ -50,8 +50,11 @@ def test_sources_compile_without_a_warning(compiler: str, tmp_path: Path) -> Non
         pytest.skip(f"{command[0]} is not installed")
     _write(tmp_path)
     command += [*WARNINGS, "-O2", "-I.", "-c", "demo.c", "demo_weights.c"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for define in ([], ["-DMCUC_PROFILER"]):
+        done = subprocess.run(
+            [*command, *define], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("standard", ["c++11", "c++17"])

@@ -30,4 +30,8 @@ typedef struct {
     const mcuc_tensor_info *outputs;
 } mcuc_model_info;
 
+/* Told as a step of a model begins (done 0) and ends (done 1); see <name>_set_profiler. A step that
+ * runs row by row does so many times in a run. */
+typedef void (*mcuc_profiler)(void *user, int32_t step, int32_t done);
+
 #endif
