@@ -18,6 +18,7 @@ from mcucompile.plan.planner import PlanOptions, least_peak, make_plan
 from mcucompile.plan.program import Program, Target
 
 MORE_MACS = 0.25  # that fusing may cost, of all
+CROWDED = 0.95  # of the most bytes: the placement may make the second worst segment the worst
 
 
 def plan_graph(graph: Graph, target: Target, options: PlanOptions) -> tuple[Graph, Plan]:
@@ -44,10 +45,10 @@ def _fused_once(
         if depthwise.name in crowded:
             fused = fuse_expand_depthwise(graph, depthwise)
             program = lower(fused, target)
-            found.append((least_peak(program, options), fused, program))
-    for peak, fused, program in sorted(found, key=lambda f: f[0]):
-        if peak >= plan.arena_size:
-            break
+            peak = least_peak(program, options, plan.arena_size)
+            if peak is not None:
+                found.append((peak, fused, program))
+    for _, fused, program in sorted(found, key=lambda f: f[0]):
         better = make_plan(program, options)
         if better.arena_size < plan.arena_size and _is_affordable(better):
             verify(fused, "quantized", "fuse_expand_depthwise")
@@ -56,9 +57,9 @@ def _fused_once(
 
 
 def _crowded_operators(plan: Plan) -> set[str]:
-    """The operators of the segments that need the most bytes."""
-    most = max(step.live for step in plan.steps)
-    segments = [plan.segment_of(k) for k, step in enumerate(plan.steps) if step.live == most]
+    """The operators of the segments that need the most bytes, or nearly as many."""
+    most = CROWDED * max(step.live for step in plan.steps)
+    segments = [plan.segment_of(k) for k, step in enumerate(plan.steps) if step.live >= most]
     return {plan.steps[k].call.op for s in segments for k in range(s.first, s.end)}
 
 

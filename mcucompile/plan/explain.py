@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mcucompile.plan.plan import Alternative, Choice
-from mcucompile.plan.segments import NEVER, Schedule, Segmenter
-from mcucompile.plan.trace import Trace
+from mcucompile.plan.segments import Schedule, Segmenter
+from mcucompile.plan.trace import NEVER, Trace
 
 
 def choices(segmenter: Segmenter, schedule: Schedule) -> tuple[Choice, ...]:
@@ -14,10 +14,9 @@ def choices(segmenter: Segmenter, schedule: Schedule) -> tuple[Choice, ...]:
 
 def alternatives(segmenter: Segmenter) -> tuple[Alternative, ...]:
     """The two ends of what can be had: fewest instructions, fewest bytes."""
-    ends = {
-        "fewest instructions": segmenter.fastest(),
-        "fewest bytes with these kernels": segmenter.least_memory(),
-    }
+    least = segmenter.least_memory()
+    assert least is not None
+    ends = {"fewest instructions": segmenter.fastest(), "fewest bytes with these kernels": least}
     return tuple(Alternative(name, s.peak, round(s.cost)) for name, s in ends.items())
 
 

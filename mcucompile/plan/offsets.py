@@ -12,19 +12,28 @@ start at their base, some order gives the best placement there is. What remains 
 good order: a portfolio of sorted orders, the best of them improved by hill climbing, in which the
 block that sets the height, or one it must not overlap, is moved forward. Same result every time:
 the seed is fixed and the search is limited by a count of operations, not by time.
+
+No placement is lower than the bytes in use at the worst tick. Often none is as low, because blocks
+that grow into each other's bytes come only in certain orders. An exhaustive search over the blocks
+around the peak (`plan/exact.py`) finds the height below which these cannot be placed, nor can all.
+Then it is tried on all blocks; climbing is for instances that are too large for it.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from mcucompile.plan.exact import ExactSearch, LimitError
 
 Intervals = tuple[tuple[int, int], ...]
 
 WORK = 1_000_000  # intervals looked at in one search, about half a second
 ROUNDS = 150  # moves tried per block and climb, at most
 CLIMBS = 3  # orders of the portfolio that are improved
+CROWDS = (8, 16)  # blocks around the peak that are placed exactly
+EXACT_WORK = 200_000  # pairs looked at in each exact search, less than half a second
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Placement:
-    """bases: one per block. size: bytes from 0 to the end of the highest block."""
+    """bases: one per block. size: bytes from 0 to the end of the highest block. bound: a multiple
+    of the alignment below which there is no placement, as is proved."""
 
     bases: tuple[int, ...]
     size: int
+    bound: int
 
 
 def live_bytes(blocks: Sequence[Block]) -> list[int]:
@@ -86,20 +97,38 @@ def place(
 ) -> Placement:
     """Bases, multiples of `align` and >= 0, that keep all blocks apart, near the least height.
 
-    Stops as soon as the bound of `live_bytes` is met. work: limit of the search. borders: addresses
-    that no block may lie across, because another memory begins there.
+    Stops as soon as a bound is met. work: limit of the search for an order. borders: addresses that
+    no block may lie across, because another memory begins there.
     """
     if not blocks:
-        return Placement((), 0)
-    bound = max(live_bytes(blocks))
+        return Placement((), 0, 0)
+    live = live_bytes(blocks)
     search = _Search(blocks, align, borders)
     starts = sorted((search.stack(order) for order in _portfolio(blocks)), key=lambda s: s.size)
-    best = starts[0]
+    best, bound = starts[0], _up(max(live), align)
+    for crowd in CROWDS:
+        if best.size > bound:
+            bound = search.least(_most_crowded(blocks, live, crowd), bound, best.size)
+    found = Placement(best.bases, best.size, bound)
+    if found.size > bound and not borders:
+        found = search.descend(found)
     for start in starts[:CLIMBS]:
-        best = min(best, search.climb(start, bound, work // CLIMBS), key=lambda s: s.size)
-        if best.size <= bound:
+        if found.size <= found.bound:
             break
-    return Placement(best.bases, best.size)
+        best = search.climb(start, found.bound, work // CLIMBS)
+        if best.size < found.size:
+            found = Placement(best.bases, best.size, found.bound)
+    return found
+
+
+def _up(size: int, align: int) -> int:
+    return -(-size // align) * align
+
+
+def _most_crowded(blocks: Sequence[Block], live: Sequence[int], count: int) -> list[int]:
+    """The `count` blocks that are alive when most bytes are."""
+    most = [max(max(live[s.first : s.last + 1]) for s in block.spans) for block in blocks]
+    return sorted(range(len(blocks)), key=lambda i: -most[i])[:count]
 
 
 def _portfolio(blocks: Sequence[Block]) -> list[list[int]]:
@@ -142,6 +171,54 @@ class _Search:
         self.forbidden = forbidden_differences(blocks)
         self.rivals = [list(f) for f in self.forbidden]
         self.looked = 0  # intervals, so far
+
+    def least(self, some: Sequence[int], low: int, high: int) -> int:
+        """The least height of a placement of the blocks `some`, so far as it can be proved.
+
+        It is not less than `low`, a multiple of the alignment; `high` is enough.
+        """
+        exact = self._exact(some)
+        high = _up(high, self.align)
+        middle = high - self.align  # most likely there is none lower
+        while low < high:
+            try:
+                bases = exact.place(middle)
+            except LimitError:
+                break
+            if bases is None:
+                low = middle + self.align
+            else:
+                high = _up(self._height(some, bases), self.align)
+            middle = (low + high) // 2 // self.align * self.align
+        return low
+
+    def descend(self, found: Placement) -> Placement:
+        """The best placement of all blocks, if the exact search comes to an end."""
+        everything = range(len(self.sizes))
+        exact = self._exact(everything)
+        while found.size > found.bound:
+            below = _up(found.size, self.align) - self.align
+            try:
+                bases = exact.place(below)
+            except LimitError:
+                break
+            if bases is None:
+                return replace(found, bound=below + self.align)
+            found = Placement(tuple(bases), self._height(everything, bases), found.bound)
+        return found
+
+    def _height(self, blocks: Sequence[int], bases: Sequence[int]) -> int:
+        return max(base + self.sizes[b] for b, base in zip(blocks, bases, strict=True))
+
+    def _exact(self, some: Sequence[int]) -> ExactSearch:
+        number = {b: i for i, b in enumerate(some)}
+        forbidden = {
+            (number[a], number[b]): intervals
+            for b in some
+            for a, intervals in self.forbidden[b].items()
+            if a in number and number[a] < number[b]
+        }
+        return ExactSearch([self.sizes[b] for b in some], forbidden, self.align, EXACT_WORK)
 
     def stack(self, order: list[int]) -> _Stack:
         """The blocks placed in `order`, each as low as possible."""

@@ -20,12 +20,13 @@ from mcucompile.plan.trace import Owner, Trace, Use
 
 @dataclass(frozen=True)
 class Layout:
-    """Base of every owner of bytes; bytes of the arena; lower bound of any layout; live bytes of
-    each step at its worst tick."""
+    """Base of every owner of bytes; bytes of the arena; the most bytes in use at one tick; what
+    every layout needs, as is proved; live bytes of each step at its worst tick."""
 
     bases: Mapping[Owner, int]
     size: int
     bound: int
+    proved: int
     live: Mapping[int, int]
 
 
@@ -47,7 +48,7 @@ def lay_out(net: Network, schedule: Schedule, memories: Sequence[Memory] = ()) -
     for tick, step in enumerate(ticks):
         worst[step] = max(worst.get(step, 0), live[tick] if tick < len(live) else 0)
     bound = max(live, default=0)
-    return Layout(bases, aligned(placement.size), aligned(bound), worst)
+    return Layout(bases, aligned(placement.size), aligned(bound), placement.bound, worst)
 
 
 def aligned(size: int) -> int:
@@ -66,7 +67,7 @@ def _all_uses(net: Network, traces: Iterable[Trace]) -> tuple[list[Use], list[in
         now = len(steps)
         steps += _tick_steps(trace)
         for u in trace.uses:
-            found.append(replace(u, first=u.first + now, last=u.last + now))
+            found.append(u._replace(first=u.first + now, last=u.last + now))
         touched = {u.owner for u in trace.uses}
         for s in net.stores:
             owner = Owner("store", s.index)
@@ -141,6 +142,7 @@ def assemble(
         buffers=buffers,
         arena_size=states + kept if kept else layout.size,
         lower_bound=layout.bound + kept,
+        proved_bound=layout.proved + kept,
         inputs={name: named(name) for name in program.inputs},
         outputs={name: named(name) for name in program.outputs},
         keeps_inputs=keep_input,

@@ -166,6 +166,7 @@ class Plan:
 
     arena_size: bytes, a multiple of ARENA_ALIGN. lower_bound: bytes that any placement of this
     schedule needs: the largest sum of bytes in use at one moment, rounded up to ARENA_ALIGN.
+    proved_bound: the same, but it may be larger, as the exact search for a placement has shown.
     inputs, outputs: value name -> region, in the order of the model.
     keeps_inputs: a run leaves the bytes of the inputs intact. pushed: where the rows of the only
     input go, if the caller hands them over one by one; None if it writes the inputs before a run.
@@ -180,6 +181,7 @@ class Plan:
     buffers: tuple[Buffer, ...]
     arena_size: int
     lower_bound: int
+    proved_bound: int
     inputs: Mapping[str, Region]
     outputs: Mapping[str, Region]
     keeps_inputs: bool = False

@@ -110,11 +110,13 @@ def _may_be_smaller(schedule: Schedule, best: _Found, options: PlanOptions) -> b
     return options.optimize == "time" or schedule.peak <= best.layout.size
 
 
-def least_peak(program: Program, options: PlanOptions) -> int:
-    """Bytes that the schedule of `program` with the smallest peak needs, states included. Raises as
-    make_plan."""
+def least_peak(program: Program, options: PlanOptions, limit: int) -> int | None:
+    """Bytes that the schedule of `program` with the smallest peak needs, states included; None if
+    they are not below `limit`. Raises as make_plan."""
     net = build_network(program, options.keep_input, options.stream_input)
-    return Segmenter(net).least_memory().peak + state_bytes(program)
+    states = state_bytes(program)
+    schedule = Segmenter(net).least_memory(limit - states)
+    return None if schedule is None else schedule.peak + states
 
 
 def _rank(schedule: Schedule, layout: Layout, options: PlanOptions) -> tuple[float, ...]:
@@ -133,6 +135,7 @@ def _schedules(segmenter: Segmenter, options: PlanOptions, ease: float) -> Itera
         yield fastest
         return
     least = segmenter.least_memory()
+    assert least is not None
     if options.optimize == "ram" or options.schedule == "stream":
         peaks = [int(least.peak * s) for s in SLACK]
     elif options.optimize == "balanced":
@@ -151,7 +154,8 @@ def _schedules(segmenter: Segmenter, options: PlanOptions, ease: float) -> Itera
         assert schedule is not None
         key = tuple((t.first, t.end, t.mode, t.turn, t.order) for t in schedule.traces)
         dear = options.optimize == "balanced" and schedule.cost > TOLERANCE * fastest.cost
-        if key not in seen and (ease == 1.0 or not dear):
+        fits_only = options.ram is not None and peak == least.peak
+        if key not in seen and (fits_only or not dear):
             seen.add(key)
             yield schedule
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from mcucompile.cost import instructions
-from mcucompile.plan.simulate import ORDERS, stream, turn_call, turn_rows
+from mcucompile.plan.simulate import ORDERS, Simulator, turn_call, turn_rows
 from mcucompile.plan.stores import Network
-from mcucompile.plan.trace import Trace
+from mcucompile.plan.trace import NEVER, TooMuchError, Trace
 from mcucompile.plan.whole import whole
 
-NEVER = 1 << 60  # a peak beyond any limit
 BRIEF = 1.0  # instructions: so much a segment may cost more if it is shorter, with fewer rings
 DEAR = 10.0  # times as many instructions: what a segment counts that leaves no room
 TURNS = (4, 2)  # rows at a time instead of one: fewer instructions
@@ -43,7 +42,8 @@ class Segmenter:
         self.wholes = [whole(net, k) for k in range(self.count)]
         if net.pushed is not None:  # the first segment must take the rows as they come
             self.wholes[0] = replace(self.wholes[0], peak=NEVER)
-        self.borders = [_alive_across(net, k) for k in range(self.count + 1)]
+        self.simulator = Simulator(net)
+        self.borders = self.simulator.alive
         self.floors = _floors(net)
         self.known: dict[tuple[int, int, int, int], Trace] = {}
         self.beyond: dict[tuple[int, int, int, int], int] = {}  # peaks known to be no smaller
@@ -58,19 +58,21 @@ class Segmenter:
         assert schedule is not None
         return schedule
 
-    def least_memory(self) -> Schedule:
-        """The schedule with the smallest peak."""
+    def least_memory(self, limit: float = math.inf) -> Schedule | None:
+        """The schedule with the smallest peak; None if it is not below `limit`."""
         best: list[tuple[float, Trace | None]] = [(0, None)] + [(math.inf, None)] * self.count
         for end in range(1, self.count + 1):
             for first in range(end - 1, self.floors[end] - 1, -1):
-                limit = best[end][0]
-                if best[first][0] >= limit:
+                least = min(best[end][0], limit)
+                if best[first][0] >= least:
                     continue
-                trace = self._smallest(first, end, limit)
+                trace = self._smallest(first, end, least)
                 if trace is not None:
                     peak = max(best[first][0], trace.peak)
-                    if peak < limit:
+                    if peak < least:
                         best[end] = (peak, trace)
+        if best[-1][0] == math.inf:
+            return None
         return self._schedule(_backwards([trace for _, trace in best]))
 
     def cheapest(
@@ -154,12 +156,13 @@ class Segmenter:
             return trace if trace.peak < limit else None
         if limit <= self.beyond.get(key, 0):
             return None
-        found = stream(self.net, first, end, turn, order, None if math.isinf(limit) else int(limit))
-        if found is None:
-            self.beyond[key] = int(limit)
-        else:
-            self.known[key] = found
-        return found
+        most = None if math.isinf(limit) else int(limit)
+        try:
+            self.known[key] = self.simulator.stream(first, end, turn, order, most)
+        except TooMuchError as error:
+            self.beyond[key] = error.peak
+            return None
+        return self.known[key]
 
     def price(self, trace: Trace) -> float:
         """Estimated instructions of a segment."""
@@ -191,11 +194,6 @@ def _backwards(last: list[Trace | None]) -> list[Trace]:
         chain.append(trace)
         end = trace.first
     return chain[::-1]
-
-
-def _alive_across(net: Network, step: int) -> int:
-    """Bytes that are whole between step - 1 and `step`."""
-    return sum(s.size for s in net.stores if s.first < step <= s.last)
 
 
 def _floors(net: Network) -> list[int]:

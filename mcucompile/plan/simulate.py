@@ -16,29 +16,14 @@ is known from StreamNet (NeurIPS 2023), overlap of input and output from vMCU (M
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from mcucompile.plan.plan import ARENA_ALIGN
 from mcucompile.plan.program import KernelCall, RowWindow
 from mcucompile.plan.stores import INPUT, Network, Store, Task
-from mcucompile.plan.trace import Event, Owner, Recorder, TooMuchError, Trace
+from mcucompile.plan.trace import Event, Meter, Owner, Recorder, TooMuchError, Trace
 
 ORDERS = 2  # in which operands are asked for: the one written in place first, or last
-
-
-def stream(
-    net: Network, first: int, end: int, turn: int, order: int = 0, limit: int | None = None
-) -> Trace | None:
-    """Steps [first, end) depth-first, `turn` rows at a time.
-
-    order: 0 to ask first for the operand that is overwritten in place (the main branch of a
-    residual block), 1 to ask for it last. limit: in bytes; None is returned as soon as it is
-    reached, or if the steps cannot be run this way.
-    """
-    try:
-        heights = _Stream(net, first, end, turn, order, limit, None).run().heights
-        return _Stream(net, first, end, turn, order, limit, heights).run()
-    except TooMuchError:
-        return None
 
 
 def turn_rows(task: Task, turn: int) -> int:
@@ -65,12 +50,93 @@ def asking_order(task: Task, order: int) -> list[int]:
     return slots
 
 
+class Simulator:
+    """Tries out segments of one network."""
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        self.alive = [
+            sum(s.size for s in net.stores if s.first < k <= s.last)
+            for k in range(len(net.tasks) + 1)
+        ]
+        self.turns: dict[int, list[tuple[int, int]]] = {}
+
+    def stream(
+        self, first: int, end: int, turn: int, order: int = 0, limit: int | None = None
+    ) -> Trace:
+        """Steps [first, end) depth-first, `turn` rows at a time.
+
+        order: 0 to ask first for the operand that is overwritten in place (the main branch of a
+        residual block), 1 to ask for it last. Raises TooMuchError as soon as `limit` bytes are
+        reached, or if the steps cannot be run this way.
+        """
+        heights = _Stream(self, first, end, turn, order, limit, None).run().heights
+        return _Stream(self, first, end, turn, order, limit, heights).run()
+
+    def turn(self, step: int, turn: int) -> tuple[int, int]:
+        """Rows of `step` that are computed at a time, and the scratch memory that needs."""
+        if turn not in self.turns:
+            tasks = self.net.tasks
+            self.turns[turn] = [(turn_rows(t, turn), turn_call(t, turn).scratch) for t in tasks]
+        return self.turns[turn][step]
+
+
+@lru_cache(4096)
+def _needs(window: RowWindow | None, rows: int, total: int) -> tuple[int, ...]:
+    """Per number of rows of a result, how many of an operand's `rows` there must be for them."""
+    if window is None:
+        return (rows,) * (total + 1)
+    return 0, *(window.end(y, rows) for y in range(total))
+
+
+@lru_cache(4096)
+def _dead(window: RowWindow | None, rows: int, total: int) -> tuple[int, ...]:
+    """Per number of rows that a reader has computed of its `total`, how many of an operand's
+    `rows` it is done with."""
+    begins = (0 if window is None else window.begin(y, rows) for y in range(total))
+    return *begins, rows
+
+
+class _Work:
+    """A step of the segment, or the caller who hands over the input: how far it has come."""
+
+    def __init__(self, step: int, task: Task | None, rows: int, turn: int, scratch: int) -> None:
+        self.step, self.task, self.rows = step, task, rows
+        self.turn, self.scratch = turn, scratch
+        self.owner = Owner("scratch", step)
+        self.folds = task is not None and task.by_rows.folds
+        self.done = 0
+        self.feeds: list[tuple[int, _Work, tuple[int, ...]]] = []  # slot, producer, see _needs
+        self.touched: list[_Bytes] = []
+        self.taken: RowWindow | None = None
+
+
+class _Bytes:
+    """A store that the segment touches: which of its rows there are.
+
+    outlives: it is there after the segment. is_ring: only some of its rows are there at a time.
+    born: rows computed so far. dead: rows that nobody needs any more. readers: in the segment, with
+    what they are done with; see _dead.
+    """
+
+    def __init__(self, store: Store, first: int, end: int) -> None:
+        self.store, self.rows, self.row_bytes = store, store.rows, store.row_bytes
+        self.outlives = store.keeps or store.last >= end
+        self.is_ring = store.first >= first and not self.outlives
+        self.owner = Owner("ring" if self.is_ring else "store", store.index)
+        self.born = store.rows if store.first < first else 0
+        self.dead = 0
+        self.readers: list[tuple[_Work, tuple[int, ...]]] = []
+        self.lodger: _Work | None = None  # whose result lives in this ring
+        self.given: int | None = None  # height of the ring, if it is known
+
+
 class _Stream:
     """One run. heights: of the rings, if they are known; else they are found out."""
 
     def __init__(
         self,
-        net: Network,
+        simulator: Simulator,
         first: int,
         end: int,
         turn: int,
@@ -78,65 +144,88 @@ class _Stream:
         limit: int | None,
         heights: Mapping[int, int] | None,
     ) -> None:
-        self.net, self.first, self.end = net, first, end
+        self.net, self.first, self.end = simulator.net, first, end
         self.turn, self.order, self.given = turn, order, heights
-        self.tasks = {t.step: t for t in net.tasks[first:end]}
-        self.rows = {k: turn_rows(t, turn) for k, t in self.tasks.items()}
-        self.scratch = {k: turn_call(t, turn).scratch for k, t in self.tasks.items()}
-        self.feeds = {k: self._feeds(t) for k, t in self.tasks.items()}
-        self.done = dict.fromkeys([*self.tasks, INPUT], 0)
-        touched = {
-            s.index: s for t in self.tasks.values() for s in (*t.reads, *t.writes) if s is not None
+        self.works = {
+            t.step: _Work(t.step, t, t.rows, *simulator.turn(t.step, turn))
+            for t in self.net.tasks[first:end]
         }
+        touched = {s.index: s for t in self.net.tasks[first:end] for s in t.touched}
         self._check_joined(touched.values())
-        self.outlives = {i: s.keeps or s.last >= end for i, s in touched.items()}
-        self.is_ring = {i: s.first >= first and not self.outlives[i] for i, s in touched.items()}
-        self.readers = {
-            i: [
-                (r.step, r.window, self.tasks[r.step].rows)
-                for r in s.reads
-                if first <= r.step < end
-            ]
-            for i, s in touched.items()
-        }
-        self.taken = {t.step: w for t in self.tasks.values() if (w := self._taken(t)) is not None}
-        self.lodgers = {self._read(self.tasks[k], 0).index: k for k in self.taken}
-        self.born = {i: s.rows if s.first < first else 0 for i, s in touched.items()}
-        self.dead = dict.fromkeys(touched, 0)
-        lodged = {self.tasks[k].writes[0].index for k in self.taken}
-        self.heights = {i: 0 for i in touched if self.is_ring[i] and i not in lodged}
+        self.bytes = {i: _Bytes(s, first, end) for i, s in touched.items()}
+        self._connect()
+        self.heights = {i: 0 for i, b in self.bytes.items() if b.is_ring}
+        self._lodge_results()
         self.events: list[Event] = []
         self.pulls: set[tuple[int, int]] = set()
-        waiting = sum(
-            s.size for s in net.stores if s.first < first <= s.last and s.index not in touched
-        )
-        self.record = Recorder(waiting, limit)
-        for i, s in touched.items():
-            if s.first < first:
-                self.record.use(Owner("store", i), 0, s.size)
+        before = [b for b in self.bytes.values() if b.store.first < first]
+        waiting = simulator.alive[first] - sum(b.store.size for b in before)
+        self.record = (Meter if heights is None else Recorder)(waiting, limit)
+        for b in before:
+            self.record.use(b.owner, 0, b.store.size)
+
+    def _connect(self) -> None:
+        """Who asks whom for rows, and who reads which bytes."""
+        pushed = self.net.pushed if self.first == 0 else None
+        self.caller = _Work(INPUT, None, pushed.rows if pushed else 0, 1, 0)
+        for work in self.works.values():
+            task = work.task
+            assert task is not None
+            work.touched = [self.bytes[s.index] for s in task.touched]
+            for slot in asking_order(task, self.order):
+                store, window = task.reads[slot], task.windows[slot]
+                producer = self.works.get(task.producers[slot])
+                if producer is not None:
+                    feed = producer, _needs(window, producer.rows, work.rows)
+                    work.feeds.append((slot, *feed))
+                elif pushed is not None and store is pushed:
+                    feed = self.caller, _needs(window, pushed.rows, work.rows)
+                    work.feeds.append((slot, *feed))
+        for b in self.bytes.values():
+            for r in b.store.reads:
+                if self.first <= r.step < self.end:
+                    reader = self.works[r.step]
+                    b.readers.append((reader, _dead(r.window, b.rows, reader.rows)))
+        if pushed is not None:
+            self.caller.touched = [self.bytes[pushed.index]]
+
+    def _lodge_results(self) -> None:
+        """Find the results that live in the ring of their operand."""
+        for work in self.works.values():
+            work.taken = self._taken(work)
+            if work.taken is not None:
+                assert work.task is not None
+                ring = self._read(work.task, 0)
+                ring.lodger = work
+                del self.heights[work.task.writes[0].index]
+        if self.given is not None:
+            for i in self.heights:
+                self.bytes[i].given = self.given[i]
 
     def _check_joined(self, touched: Iterable[Store]) -> None:
         """What is written, or read, in parts is whole: the parts cannot be asked for one by one."""
+        tasks = self.net.tasks[self.first : self.end]
         for store in touched:
-            writers = [k for k, t in self.tasks.items() if store in t.writes]
-            inside = [r for r in store.reads if r.step in self.tasks]
-            if store.joined and writers and (len(writers) > 1 or inside):
-                raise TooMuchError
-        for task in self.tasks.values():
+            if store.joined:
+                writers = [t for t in tasks if store in t.writes]
+                inside = any(self.first <= r.step < self.end for r in store.reads)
+                if writers and (len(writers) > 1 or inside):
+                    raise TooMuchError
+        for task in tasks:
             if any(task.producers[slot] >= self.first for slot in task.insets):
                 raise TooMuchError
 
     def run(self) -> Trace:
-        asked = {p for t in self.tasks.values() for p in t.producers}
-        sinks = [k for k in self.tasks if k not in asked]
-        most = max(self.tasks[k].rows for k in sinks)
+        asked = {producer.step for w in self.works.values() for _, producer, _ in w.feeds}
+        sinks = [w for k, w in self.works.items() if k not in asked]
+        most = max(w.rows for w in sinks)
         for t in range(most):
-            for k in sinks:
-                self._ask(k, (t + 1) * self.tasks[k].rows // most)
-        rest = [k for k, t in self.tasks.items() if self._is_left(t)]
-        for k in rest:
-            self._ask(k, self.tasks[k].rows)
-        if not all(self.done[k] for k in self.tasks):  # nobody wants any row of a step
+            for work in sinks:
+                self._ask(work, (t + 1) * work.rows // most)
+        rest = [w for w in self.works.values() if self._is_left(w)]
+        for work in rest:
+            self._ask(work, work.rows)
+        if not all(w.done for w in self.works.values()):  # nobody wants any row of a step
             raise TooMuchError
         return Trace(
             self.first,
@@ -148,177 +237,161 @@ class _Stream:
             tuple(self.events),
             self.heights,
             frozenset(self.pulls),
-            frozenset(self.taken),
-            tuple(rest),
+            frozenset(k for k, w in self.works.items() if w.taken is not None),
+            tuple(w.step for w in rest),
             uses=self.record.finish(),
             ticks=self.record.tick,
         )
 
-    def _is_left(self, task: Task) -> bool:
-        """Are there rows of `task` that only later segments want?"""
-        wanted = any(self.outlives[s.index] for s in task.writes)
-        return wanted and self.done[task.step] < task.rows
+    def _is_left(self, work: _Work) -> bool:
+        """Are there rows of a step that only later segments want?"""
+        assert work.task is not None
+        wanted = any(self.bytes[s.index].outlives for s in work.task.writes)
+        return wanted and work.done < work.rows
 
-    def _feeds(self, task: Task) -> list[tuple[int, int, RowWindow | None, int]]:
-        """(slot, producer, window, rows of the operand) that `task` asks for, in order."""
-        order = asking_order(task, self.order)
-        found = []
-        for slot in order:
-            producer, store = task.producers[slot], task.reads[slot]
-            if producer >= self.first:
-                found.append((slot, producer, task.windows[slot], self.tasks[producer].rows))
-            elif store is not None and store is self.net.pushed and self.first == 0:
-                found.append((slot, INPUT, task.windows[slot], store.rows))
-        return found
-
-    def _taken(self, task: Task) -> RowWindow | None:
-        """The window of `task`, if its result takes the place of its top row.
+    def _taken(self, work: _Work) -> RowWindow | None:
+        """The window of a step, if its result takes the place of its top row.
 
         That needs a kernel that allows it, one row at a time, a ring that nobody else reads, and a
         single reader of the result, which consumes each row at once.
         """
-        call = task.by_rows
-        if not (call.takes_top and task.is_steppable and self.rows[task.step] == 1):
+        task = work.task
+        assert task is not None
+        if not (task.by_rows.takes_top and task.is_steppable and work.turn == 1):
             return None
-        source, result, window = self._read(task, 0), task.writes[0], task.windows[0]
-        if window is None or not (self.is_ring[source.index] and self.is_ring[result.index]):
+        source, result = self._read(task, 0), self.bytes[task.writes[0].index]
+        window = task.windows[0]
+        if window is None or not (source.is_ring and result.is_ring):
             return None
-        if len(source.values) > 1 or len(result.values) > 1 or task.heir is not None:
+        if len(source.store.values) > 1 or len(result.store.values) > 1 or task.heir is not None:
             return None
-        if len(self.readers[source.index]) != 1 or len(self.readers[result.index]) != 1:
+        if len(source.readers) != 1 or len(result.readers) != 1:
             return None
-        reader, seen, _ = self.readers[result.index][0]
-        fits = result.row_bytes <= source.row_bytes and self.rows[reader] == 1
+        seen = next(r.window for r in result.store.reads if r.step in self.works)
+        fits = result.row_bytes <= source.row_bytes and result.readers[0][0].turn == 1
         fits &= source.row_bytes % ARENA_ALIGN == 0 or result.row_bytes % ARENA_ALIGN > 0
         return window if fits and seen == RowWindow() else None
 
-    @staticmethod
-    def _read(task: Task, slot: int) -> Store:
+    def _read(self, task: Task, slot: int) -> _Bytes:
         store = task.reads[slot]
         assert store is not None
-        return store
+        return self.bytes[store.index]
 
-    def _ask(self, step: int, rows: int) -> None:
-        """Compute rows of `step` until there are at least `rows`."""
-        while self.done[step] < rows:
-            if step == INPUT:
-                self._push()
+    def _ask(self, work: _Work, rows: int) -> None:
+        """Compute rows of a step until there are at least `rows`."""
+        while work.done < rows:
+            if work.task is None:
+                self._push(work)
             else:
-                self._turn(self.tasks[step])
+                self._turn(work, work.task)
 
-    def _push(self) -> None:
+    def _push(self, caller: _Work) -> None:
         """The caller brings the next row of the input."""
-        store = self.net.pushed
-        assert store is not None
-        y = self.done[INPUT]
-        self._bear(store, y + 1)
-        self._note_height(store)
+        (b,) = caller.touched
+        y = caller.done
+        self._bear(b, y + 1)
+        if b.is_ring:
+            self._note_height(b)
         self.events.append(Event(INPUT, y, y + 1))
-        self.record.step(Owner("scratch", INPUT), 0)
-        self.done[INPUT] = y + 1
+        self.record.step(caller.owner, 0)
+        caller.done = y + 1
 
-    def _turn(self, task: Task) -> None:
-        """Compute the next rows of `task`."""
-        step = task.step
-        begin = self.done[step]
-        end = min(begin + self.rows[step], task.rows)
-        for slot, producer, window, rows in self.feeds[step]:
-            need = rows if window is None else window.end(end - 1, rows)
-            if self.done[producer] < need:
-                self.pulls.add((step, slot))
-                self._ask(producer, need)
-        if step in self.taken:
-            self._lodge(task, begin)
-        elif task.by_rows.folds:
-            self._fold(task, begin, end)
+    def _turn(self, work: _Work, task: Task) -> None:
+        """Compute the next rows of a step."""
+        begin = work.done
+        end = min(begin + work.turn, work.rows)
+        self._pull(work, end)
+        if work.taken is not None:
+            self._lodge(task, work.taken, begin)
+        elif work.folds:
+            self._fold(work, task, begin, end)
         elif task.heir is None:
             for store in task.writes:
-                self._bear(store, end)
+                self._bear(self.bytes[store.index], end)
         else:
-            self._check_heir(task, end)
-        touched = [s for s in (*task.reads, *task.writes) if s is not None]
-        for store in touched:
-            self._note_height(store)
-        self.events.append(Event(step, begin, end))
-        self.record.step(Owner("scratch", step), 0 if task.by_rows.folds else self.scratch[step])
-        if task.by_rows.folds and end == task.rows:
-            self.record.use(Owner("scratch", step), 0, 0)
-        self.done[step] = end
-        for store in touched:
-            self._bury(store)
+            self._check_heir(task, task.heir, end)
+        for b in work.touched:
+            if b.is_ring:
+                self._note_height(b)
+        self.events.append(Event(work.step, begin, end))
+        self.record.step(work.owner, 0 if work.folds else work.scratch)
+        if work.folds and end == work.rows:
+            self.record.use(work.owner, 0, 0)
+        work.done = end
+        for b in work.touched:
+            self._bury(b)
 
-    def _fold(self, task: Task, begin: int, end: int) -> None:
+    def _pull(self, work: _Work, end: int) -> None:
+        """Have everything computed that a step needs to go on to row `end`."""
+        for slot, producer, needs in work.feeds:
+            if producer.done < needs[end]:
+                self.pulls.add((work.step, slot))
+                self._ask(producer, needs[end])
+
+    def _fold(self, work: _Work, task: Task, begin: int, end: int) -> None:
         """Sums are kept from the first rows on; the result comes with the last ones."""
         if begin == 0:
-            self.record.use(Owner("scratch", task.step), 0, self.scratch[task.step])
-        if end == task.rows:
+            self.record.use(work.owner, 0, work.scratch)
+        if end == work.rows:
             for store in task.writes:
-                self._bear(store, store.rows)
+                self._bear(self.bytes[store.index], store.rows)
 
-    def _lodge(self, task: Task, y: int) -> None:
+    def _lodge(self, task: Task, window: RowWindow, y: int) -> None:
         """Row y of the result goes where row y * stride - top of the operand is, was or will be."""
-        ring, window = self._read(task, 0), self.taken[task.step]
-        rows = self.born[ring.index] - (y * window.stride - window.top)
-        self.heights[ring.index] = max(self.heights[ring.index], rows)
-        if self.given is not None:
-            size = self.given[ring.index] * ring.row_bytes
-            self.record.use(Owner("ring", ring.index), 0, size)
-        self.born[task.writes[0].index] = y + 1
+        ring = self._read(task, 0)
+        i = ring.store.index
+        self.heights[i] = max(self.heights[i], ring.born - (y * window.stride - window.top))
+        if ring.given is not None:
+            self.record.use(ring.owner, 0, ring.given * ring.row_bytes)
+        self.bytes[task.writes[0].index].born = y + 1
 
-    def _bear(self, store: Store, rows: int) -> None:
-        i = store.index
-        self.born[i] = store.rows if store.joined else rows
-        self._show(store)
+    def _bear(self, b: _Bytes, rows: int) -> None:
+        b.born = b.rows if b.store.joined else rows
+        self._show(b)
 
-    def _show(self, store: Store) -> None:
-        """Tell the recorder which bytes `store` uses now."""
-        i = store.index
-        if not self.is_ring[i]:
-            lo = 0 if self.outlives[i] else self.dead[i]
-            self.record.use(Owner("store", i), lo * store.row_bytes, self.born[i] * store.row_bytes)
-        elif self.given is None:
-            live = self.born[i] - self.dead[i]
-            self.record.use(Owner("ring", i), 0, live * store.row_bytes)
+    def _show(self, b: _Bytes) -> None:
+        """Tell the recorder which bytes a store uses now."""
+        if not b.is_ring:
+            lo = 0 if b.outlives else b.dead
+            self.record.use(b.owner, lo * b.row_bytes, b.born * b.row_bytes)
         else:
-            slots = min(self.born[i], self.given[i])
-            self.record.use(Owner("ring", i), 0, slots * store.row_bytes)
+            rows = b.born - b.dead if b.given is None else min(b.born, b.given)
+            self.record.use(b.owner, 0, rows * b.row_bytes)
 
-    def _note_height(self, store: Store) -> None:
-        if store.index in self.heights:
-            i = store.index
-            self.heights[i] = max(self.heights[i], self.born[i] - self.dead[i])
+    def _note_height(self, b: _Bytes) -> None:
+        i, rows = b.store.index, b.born - b.dead
+        if rows > self.heights.get(i, rows):
+            self.heights[i] = rows
 
-    def _check_heir(self, task: Task, end: int) -> None:
+    def _check_heir(self, task: Task, heir: int, end: int) -> None:
         """Rows are overwritten in place: whoever else reads them must be done with them."""
-        assert task.heir is not None
-        store = self._read(task, task.heir)
-        for step, window, rows in self.readers[store.index]:
-            if step < task.step and self.done[step] < rows:
-                behind = 0 if window is None else window.begin(self.done[step], store.rows)
-                if behind < end and self.tasks[step].heir is None:
-                    raise TooMuchError
+        for reader, dead in self._read(task, heir).readers:
+            assert reader.task is not None
+            behind = reader.done < reader.rows and dead[reader.done] < end
+            if reader.step < task.step and behind and reader.task.heir is None:
+                raise TooMuchError
 
-    def _bury(self, store: Store) -> None:
-        """Give away the rows of `store` that no reader needs any more."""
-        i = store.index
-        if self.outlives[i] or self.dead[i] == store.rows or not self.born[i]:
+    def _bury(self, b: _Bytes) -> None:
+        """Give away the rows of a store that no reader needs any more."""
+        if b.outlives or b.dead == b.rows or not b.born:
             return
-        dead = store.rows
-        for step, window, rows in self.readers[i]:
-            if self.done[step] < rows:
-                dead = min(dead, 0 if window is None else window.begin(self.done[step], store.rows))
-        if i in self.lodgers and dead == store.rows and not self._has_left(self.lodgers[i]):
+        dead = b.rows
+        for reader, rows in b.readers:
+            if rows[reader.done] < dead:
+                dead = rows[reader.done]
+        if dead == b.rows and b.lodger is not None and not self._has_left(b.lodger):
             return
-        if dead < store.rows:
-            dead = min(dead, self.born[i])
-        if dead > self.dead[i]:
-            self.dead[i] = dead
-            if dead == store.rows:
-                self.record.use(Owner("ring" if self.is_ring[i] else "store", i), 0, 0)
-            elif not self.is_ring[i] or self.given is None:
-                self._show(store)
+        if b.born < dead < b.rows:
+            dead = b.born
+        if dead > b.dead:
+            b.dead = dead
+            if dead == b.rows:
+                self.record.use(b.owner, 0, 0)
+            elif not b.is_ring or b.given is None:
+                self._show(b)
 
-    def _has_left(self, step: int) -> bool:
-        """Has the reader of the result of `step` consumed its last row?"""
-        (reader,) = self.readers[self.tasks[step].writes[0].index]
-        return self.done[reader[0]] == reader[2]
+    def _has_left(self, lodger: _Work) -> bool:
+        """Has the reader of the result of a step consumed its last row?"""
+        assert lodger.task is not None
+        ((reader, _),) = self.bytes[lodger.task.writes[0].index].readers
+        return reader.done == reader.rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from mcucompile.errors import InternalError, UnsupportedModelError, UsageError
@@ -75,12 +76,18 @@ class Task:
     heir: int | None
     insets: frozenset[int] = frozenset()
 
-    @property
+    @cached_property
+    def touched(self) -> tuple[Store, ...]:
+        """The stores that it reads or writes, each once."""
+        stores = [s for s in (*self.reads, *self.writes) if s is not None]
+        return tuple({s.index: s for s in stores}.values())
+
+    @cached_property
     def rows(self) -> int:
         """Rows of the result, or of operand 0 where the kernel folds those."""
         return (self.by_rows.reads if self.by_rows.folds else self.by_rows.writes)[0].rows
 
-    @property
+    @cached_property
     def is_steppable(self) -> bool:
         """Can it be computed in several calls?"""
         return len(self.writes) == 1 and self.rows > 1 and any(self.windows)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
+NEVER = 1 << 60  # a peak beyond any limit
 Mode = Literal["whole", "rows"]
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(NamedTuple):
     """Whose bytes: a store as a whole, the ring of a store within a segment, or a step's scratch.
 
-    index: of the store, or the step.
+    number: of the store, or the step.
     """
 
     kind: Literal["store", "ring", "scratch"]
-    index: int
+    number: int
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """Bytes [lo, hi) from the owner's base are in use during ticks first..last, both inclusive.
 
     A tick is the computation of some rows of one step; ticks count from the segment's beginning.
@@ -34,8 +33,7 @@ class Use:
     hi: int
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Rows [begin, end) of the result of `step` are computed in one call."""
 
     step: int
@@ -73,10 +71,10 @@ class Trace:
     ticks: int = 1
 
 
-class Recorder:
-    """Adds up the bytes in use, and remembers who used them when.
+class Meter:
+    """Adds up the bytes in use.
 
-    limit: exceeding raises TooMuchError.
+    limit: to reach it raises TooMuchError.
     """
 
     def __init__(self, waiting: int, limit: int | None) -> None:
@@ -84,29 +82,49 @@ class Recorder:
         self.peak = waiting
         self.limit = limit
         self.tick = 0
+        self.sizes: dict[Owner, int] = {}
+
+    def use(self, owner: Owner, lo: int, hi: int) -> None:
+        """From this tick on `owner` uses bytes [lo, hi) of its own, none if lo == hi."""
+        size = max(hi - lo, 0)
+        self.live += size - self.sizes.get(owner, 0)
+        self.sizes[owner] = size
+
+    def step(self, scratch: Owner, size: int) -> None:
+        """The tick happens, with `size` bytes of scratch memory."""
+        if self.live + size > self.peak:
+            self.peak = self.live + size
+            if self.limit is not None and self.peak >= self.limit:
+                raise TooMuchError(self.peak)
+        self.tick += 1
+
+    def finish(self) -> tuple[Use, ...]:
+        """The uses, if they are kept."""
+        return ()
+
+
+class Recorder(Meter):
+    """Remembers besides who used which bytes when."""
+
+    def __init__(self, waiting: int, limit: int | None) -> None:
+        super().__init__(waiting, limit)
         self.now: dict[Owner, tuple[int, int, int]] = {}  # owner: since which tick, lo, hi
         self.uses: list[Use] = []
 
     def use(self, owner: Owner, lo: int, hi: int) -> None:
-        """From this tick on `owner` uses bytes [lo, hi) of its own, none if lo == hi."""
+        super().use(owner, lo, hi)
         before = self.now.pop(owner, None)
         if before is not None:
             since, old_lo, old_hi = before
-            self.live -= old_hi - old_lo
             if since < self.tick:
                 self.uses.append(Use(owner, since, self.tick - 1, old_lo, old_hi))
         if lo < hi:
             self.now[owner] = (self.tick, lo, hi)
-            self.live += hi - lo
 
     def step(self, scratch: Owner, size: int) -> None:
-        """The tick happens, with `size` bytes of scratch memory."""
         if size:
             self.uses.append(Use(scratch, self.tick, self.tick, 0, size))
-        self.peak = max(self.peak, self.live + size)
-        if self.limit is not None and self.peak >= self.limit:
-            raise TooMuchError
-        self.tick += 1
+        super().step(scratch, size)
 
     def finish(self) -> tuple[Use, ...]:
         """All uses; those that go on end with the last tick."""
@@ -116,4 +134,8 @@ class Recorder:
 
 
 class TooMuchError(Exception):
-    """A segment needs more bytes than it may."""
+    """A segment needs at least `peak` bytes, which is more than it may."""
+
+    def __init__(self, peak: int = NEVER) -> None:
+        super().__init__(peak)
+        self.peak = peak

@@ -41,14 +41,9 @@ def _trace(task: Task, record: Recorder, merged: dict[int, int] | None = None) -
     )
 
 
-def _touched(task: Task) -> list[Store]:
-    stores = [s for s in (*task.reads, *task.writes) if s is not None]
-    return list({s.index: s for s in stores}.values())
-
-
 def _start(net: Network, task: Task, *moving: Store) -> Recorder:
     """A recorder in which everything that `task` touches is whole, but for the stores `moving`."""
-    touched = _touched(task)
+    touched = task.touched
     record = Recorder(_waiting(net, task, *touched), None)
     for store in touched:
         if store not in moving:

@@ -175,6 +175,7 @@ def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
         "static_bytes": measured.static_bytes,
         "total_bytes": total,
         "lower_bound_bytes": plan.lower_bound,
+        "proved_bound_bytes": plan.proved_bound,
         "available_bytes": board.ram_bytes,
         "fits": _fits(parts, board.ram_bytes),
         "regions": _parts(plan, board, beside)

@@ -175,16 +175,28 @@ def _sram(report: Report) -> list[str]:
     sram = report["sram"]
     arena, bound = sram["arena_bytes"], sram["lower_bound_bytes"]
     kept = sram["state_bytes"]
-    gap = "no placement is smaller" if arena == bound else f"{arena - bound:,} above the bound"
     return [
         f"SRAM       {_of(sram['total_bytes'], sram['available_bytes'])}",
-        f"  arena    {_bytes(arena)}  lower bound {bound:,}: {gap}",
+        f"  arena    {_bytes(arena)}  lower bound {bound:,}: {_gap(sram)}",
         f"  scratch  {_bytes(sram['scratch_bytes'])}  of the arena, in the step that needs most",
         *([f"  states   {_bytes(kept)}  of the arena, kept from run to run"] if kept else []),
         f"  stack    {_bytes(sram['stack_bytes'])}",
         f"  statics  {_bytes(sram['static_bytes'])}",
         *_region_lines(sram["regions"]),
     ]
+
+
+def _gap(sram: Report) -> str:
+    """How good the placement is."""
+    arena, bound, proved = (
+        sram[f"{name}_bytes"] for name in ("arena", "lower_bound", "proved_bound")
+    )
+    if arena == bound:
+        return "no placement is smaller"
+    above = f"{arena - bound:,} above ({arena / bound - 1:.1%})"
+    if arena <= proved:
+        return f"{above}, proved: no placement is smaller"
+    return f"{above}, {proved - bound:,} of them proved" if proved > bound else above
 
 
 def _flash(report: Report) -> list[str]:

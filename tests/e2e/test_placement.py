@@ -10,10 +10,6 @@ from bench.placement import OPTIMIZE, Placed, placed
 from tests.support import zoo
 
 SMALL = ["mlperf_vww96_int8qdq", "mlperf_kws_int8qdq", "tinyengine_mcunet_vww_int8qdq"]
-WIDE_GAPS = {  # of arenas with -O ram, where no schedule that was tried has a better placement
-    "rand_mcunet_in0_48": 0.03,
-    "rand_mcunet_in4_160": 0.04,
-}
 
 
 def test_the_example_in_all_modes() -> None:
@@ -26,9 +22,10 @@ def test_the_example_in_all_modes() -> None:
 
 
 def test_what_misses_a_goal_is_said() -> None:
-    good = Placed("m", "balanced", False, 1019, 1000, 20.0, 105, 100)
-    bad = Placed("m", "balanced", False, 1021, 1000, 20.1, 106, 100)
-    assert good.flaws == []
+    good = Placed("m", "balanced", False, 1019, 1000, 1000, 20.0, 105, 100)
+    proved = Placed("m", "balanced", False, 1021, 1000, 1021, 20.0, 105, 100)
+    bad = Placed("m", "balanced", False, 1021, 1000, 1020, 20.1, 106, 100)
+    assert good.flaws == proved.flaws == []
     assert bad.flaws == ["gap", "seconds", "instructions"]
 
 
@@ -47,6 +44,4 @@ def test_all_models(name: str) -> None:
 
 def check(name: str) -> None:
     for found in placed(zoo.model(name)):
-        most = WIDE_GAPS.get(name, 0.02) if found.optimize == "ram" else 0.02
-        assert found.gap <= most, found
-        assert found.seconds <= 20, found
+        assert not found.flaws, found

@@ -24,7 +24,7 @@ from mcucompile.reference.float_interpreter import run_float
 from mcucompile.report.fit import fit_or_raise
 from mcucompile.validate import validate
 from tests.support.tools import needs_qemu
-from tests.support.zoo import ZOO, model, needs_zoo
+from tests.support.zoo import DIMS, ZOO, model, needs_zoo
 
 pytestmark = needs_zoo
 
@@ -36,7 +36,6 @@ QUICK = (
     "tflm_hello_world_float",
     "tinymaix_mnist_arduino_float",
 )
-DIMS = {"onnx2c_lstm_k1": {"M1": 4}}
 EVERY = [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in NAMES]
 
 

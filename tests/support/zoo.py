@@ -31,6 +31,8 @@ MLPERF = (
     "mlperf_vww96_int8qdq",
 )
 
+DIMS = {"onnx2c_lstm_k1": {"M1": 4}}  # of models with an input whose shape is not static
+
 
 def model(name: str) -> Path:
     """Path of the zoo model `name`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from collections.abc import Sequence
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
 
+from mcucompile.plan.exact import ExactSearch, LimitError
 from mcucompile.plan.offsets import Block, Span, forbidden_differences, live_bytes, place
 
 
@@ -14,16 +16,18 @@ def box(first: int, last: int, size: int) -> Block:
     return Block((Span(first, last, 0, size),))
 
 
-def random_blocks(rng: np.random.Generator, count: int, ticks: int, life: int) -> list[Block]:
+def random_blocks(
+    rng: np.random.Generator, count: int, ticks: int, life: int, largest: int = 30
+) -> list[Block]:
     """Blocks of one or two spans, the second of another size."""
     found = []
     for _ in range(count):
         first = int(rng.integers(ticks))
         last = min(ticks - 1, first + int(rng.integers(life)))
-        spans = [Span(first, last, 0, 4 * int(rng.integers(1, 30)))]
+        spans = [Span(first, last, 0, 4 * int(rng.integers(1, largest)))]
         if last > first and rng.random() < 0.3:
             cut = int(rng.integers(first, last))
-            hi = 4 * int(rng.integers(1, 30))
+            hi = 4 * int(rng.integers(1, largest))
             spans = [Span(first, cut, 0, spans[0].hi), Span(cut + 1, last, 0, hi)]
         found.append(Block(tuple(spans)))
     return found
@@ -81,6 +85,7 @@ def test_no_collision_aligned_not_below_the_bound_and_repeatable(seed: int) -> N
     rng = np.random.default_rng(seed)
     blocks = random_blocks(rng, int(rng.integers(1, 40)), 12, 6)
     placed = place(blocks, 4, work=20_000)
+    assert max(live_bytes(blocks)) <= placed.bound <= placed.size
     assert not collisions(blocks, placed.bases)
     assert all(base % 4 == 0 for base in placed.bases)
     ends = (base + b.size for base, b in zip(placed.bases, blocks, strict=True))
@@ -115,7 +120,76 @@ def _meet(a: Block, base_a: int, b: Block, base_b: int) -> bool:
 def test_small_instances_are_placed_optimally(seed: int) -> None:
     """Any optimal placement, pushed down, is the result of some order: so all orders suffice."""
     blocks = random_blocks(np.random.default_rng(100 + seed), 5, 6, 4)
-    assert place(blocks, 4).size == best_by_brute_force(blocks)
+    placed = place(blocks, 4)
+    assert placed.size == placed.bound == best_by_brute_force(blocks)
+
+
+def drifting(rng: np.random.Generator, count: int) -> list[Block]:
+    """Tensors whose rows each take the place of those that the next one is computed from."""
+    rows = int(rng.integers(2, 4))
+    widths = [4 * int(rng.integers(1, 5)) for _ in range(count + 1)]
+    found = []
+    for k, width in enumerate(widths[1:]):
+        grow = [Span(rows * k + y, rows * k + y, 0, width * (y + 1)) for y in range(rows)]
+        shrink = [Span(rows * (k + 1) + y, rows * (k + 1) + y, width * y, width * rows)
+                  for y in range(rows)]  # fmt: skip
+        found.append(Block((*grow, *shrink)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_the_exact_search_says_of_a_height_is_true(seed: int) -> None:
+    """There are bases below a height exactly if trying all of them finds some."""
+    rng = np.random.default_rng(seed)
+    blocks = drifting(rng, 3) if seed % 2 else random_blocks(rng, 4, 5, 4, 6)
+    sizes = [b.size for b in blocks]
+    forbidden = {
+        (a, b): intervals
+        for b, found in enumerate(forbidden_differences(blocks))
+        for a, intervals in found.items()
+        if a < b
+    }
+    search = ExactSearch(sizes, forbidden, 4, 1_000_000)
+    for height in range(max(sizes), sum(sizes) + 1, 4):
+        bases = search.place(height)
+        tried = product(*(range(0, height - size + 1, 4) for size in sizes))
+        exists = any(_is_placement(blocks, t) for t in tried)
+        assert (bases is not None) == exists
+        if bases is not None:
+            assert _is_placement(blocks, bases)
+            assert max(b + s for b, s in zip(bases, sizes, strict=True)) <= height
+            break
+
+
+def _is_placement(blocks: list[Block], bases: Sequence[int]) -> bool:
+    return not any(
+        _meet(blocks[i], bases[i], blocks[j], bases[j])
+        for i, j in combinations(range(len(blocks)), 2)
+    )
+
+
+def test_an_exact_search_that_takes_too_long_gives_up() -> None:
+    blocks = random_blocks(np.random.default_rng(0), 30, 6, 6)
+    forbidden = {
+        (a, b): intervals
+        for b, found in enumerate(forbidden_differences(blocks))
+        for a, intervals in found.items()
+        if a < b
+    }
+    with pytest.raises(LimitError):
+        ExactSearch([b.size for b in blocks], forbidden, 4, 100).place(max(live_bytes(blocks)))
+
+
+def test_a_gap_that_drift_makes_is_proved() -> None:
+    """Each result lies a row below its operand: no sum of live bytes says what that needs."""
+    gaps = 0
+    for seed in range(20):
+        blocks = drifting(np.random.default_rng(seed), 12)
+        placed = place(blocks, 4)
+        assert not collisions(blocks, placed.bases)
+        assert placed.size == placed.bound
+        gaps += placed.size > max(live_bytes(blocks))
+    assert gaps > 5
 
 
 def test_large_instances_come_near_the_bound() -> None:

@@ -139,7 +139,10 @@ def test_a_schedule_leaves_room_where_it_is_asked_to() -> None:
     x = build.conv("c", x, RowWindow(3, 1, 1), 24)
     x = build.conv("d", x, RowWindow(3, 2, 1), 8)
     segmenter = Segmenter(build_network(build.program(x)))
-    least = segmenter.least_memory().peak
+    schedule = segmenter.least_memory()
+    assert schedule is not None
+    least = schedule.peak
+    assert segmenter.least_memory(least) is None
     usual, eased = segmenter.cheapest(least), segmenter.cheapest(least, ease=0.7)
     assert usual is not None
     assert eased is not None

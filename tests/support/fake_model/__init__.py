@@ -37,6 +37,7 @@ def plan() -> Plan:
         buffers=(),
         arena_size=28,
         lower_bound=28,
+        proved_bound=28,
         inputs={name: _REGIONS[name] for name in ("a", "b")},
         outputs={name: _REGIONS[name] for name in ("y0", "y1")},
     )
