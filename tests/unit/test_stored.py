@@ -128,6 +128,23 @@ def test_an_input_is_stored_or_a_number() -> None:
         import_model(model)
 
 
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        (helper.make_node("Pad", ["x", "pads", "c"], ["q"]), "the integers that it adds mean"),
+        (helper.make_node("Concat", ["x", "row"], ["q"], axis=1), "no QuantizeLinear has stored"),
+    ],
+)
+def test_integers_beside_a_stored_input_are_no_numbers(move: onnx.NodeProto, words: str) -> None:
+    """What they mean stands in the DequantizeLinear after them."""
+    nodes = [move, helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])]
+    constants = {"s": np.float32(0.5), "z": np.int8(3), "c": np.int8(7)}
+    constants |= {"pads": np.array([0, 1, 0, 1]), "row": np.full((1, 2), 7, np.int8)}
+    model = model_of(nodes, (INT8, (1, 4)), FLOAT, constants)
+    with pytest.raises(McuCompileError, match=words):
+        import_model(model)
+
+
 def test_quotients_of_integers_are_refused() -> None:
     nodes = [
         helper.make_node("Cast", ["x"], ["i"], to=INT32),
