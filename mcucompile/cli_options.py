@@ -194,7 +194,8 @@ COMPILE_OPTIONS = (
         type=click.Choice(get_args(Saliency)),
         default="magnitude",
         show_default=True,
-        help="What to prune: the smallest weights, or weights times the inputs that they meet.",
+        help="What to prune: the smallest weights, the smallest products of weights and inputs, or "
+        "what changes the layer's results least.",
     ),
     click.option(
         "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."

@@ -15,7 +15,7 @@ from mcucompile.plan.program import Optimize
 CalibrationMethod = Literal["minmax", "percentile", "mse", "entropy"]
 Rounding = Literal["nearest", "adaptive"]
 Block = Literal["1x4", "4x4"]
-Saliency = Literal["magnitude", "activation"]
+Saliency = Literal["magnitude", "activation", "taylor"]
 
 
 @dataclass(frozen=True)

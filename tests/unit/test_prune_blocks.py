@@ -12,7 +12,7 @@ from mcucompile.ir import Array
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
 from mcucompile.options import Block, CompileOptions, Saliency, SampleOptions
-from mcucompile.quant.prune_blocks import _least
+from mcucompile.quant.prune_blocks import _errors, _least, _sums
 from tests.support import zoo
 
 DIGITS = zoo.ROOT / "examples/digits"
@@ -43,7 +43,7 @@ def zero_blocks(w: Array, rows: int) -> float:
     return float((~whole.any(axis=(1, 3))).mean())
 
 
-@pytest.mark.parametrize("saliency", ["magnitude", "activation"])
+@pytest.mark.parametrize("saliency", ["magnitude", "activation", "taylor"])
 def test_half_of_the_blocks_go(saliency: Saliency) -> None:
     pruned = compiled({"1x4": 0.5}, saliency)
     shares = [zero_blocks(w, 1) for w in weights(pruned, Conv2d)]
@@ -70,13 +70,29 @@ def test_ranges_are_those_of_the_pruned_model(tmp_path: Path) -> None:
 
 
 def test_the_least_blocks() -> None:
-    saliency = np.arange(5 * 8, dtype=float).reshape(5, 8)[::-1]
-    assert _least(saliency, "1x4", 0.2).nonzero()[0].tolist() == [4] * 8
-    four = _least(saliency, "4x4", 0.5)
-    assert four[:4, :4].all()
-    assert not four[:, 4:].any()
-    assert not four[4].any()
+    weights = np.arange(5 * 8, dtype=float).reshape(5, 8)[::-1]
+    assert _least(_sums(weights, 1, 4), 0.2).nonzero()[0].tolist() == [4] * 2
+    four = _sums(weights, 4, 4)  # the fifth channel is in no block
+    assert four.shape == (1, 2)
+    assert _least(four, 0.5).tolist() == [[True, False]]
 
 
 def test_channels_that_are_no_four_stay() -> None:
-    assert not _least(np.ones((3, 8)), "4x4", 1.0).any()
+    assert _sums(np.ones((3, 8)), 4, 4).size == 0
+
+
+def test_taylor_is_the_error_that_a_block_leaves() -> None:
+    """Of a grouped convolution: the output without each block, against that with all."""
+    rng = np.random.default_rng(3)
+    met = rng.normal(size=(2, 50, 8)) + 1  # (groups, pixels, elements)
+    weights = rng.normal(size=(6, 8))
+    errors = _errors(weights, met, 1, 4)
+    assert errors.shape == (6, 2)
+    for channel, block in np.ndindex(errors.shape):
+        lost = (
+            met[channel // 3, :, 4 * block : 4 * block + 4] @ weights[channel].reshape(2, 4)[block]
+        )
+        assert errors[channel, block] == pytest.approx(np.square(lost).mean())
+    assert _errors(weights[:4], met[:1], 4, 4)[0] == pytest.approx(
+        _errors(weights[:4], met[:1], 1, 4).sum(axis=0)
+    )
