@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from mcucompile.cli_options import (
     quantize_options,
     quantize_options_of,
 )
+from mcucompile.cli_progress import progress
 from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError
 from mcucompile.options import CompileOptions, SampleOptions
@@ -41,10 +41,6 @@ class DefaultCommandGroup(click.Group):
         if args and args[0] not in self.commands and args[0] not in own:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
-
-
-def _progress(quiet: bool) -> Callable[[str], None]:
-    return (lambda text: None) if quiet else (lambda text: click.echo(f"  {text}", err=True))
 
 
 def _columns() -> int:
@@ -88,7 +84,7 @@ def compile_command(**args: Any) -> None:
     """Compile MODEL to a folder of C (the default command)."""
     options = options_of(args)
     report = commands.compile_to_folder(
-        args["model"], options, args["output"], _progress(args["quiet"]), args["package"]
+        args["model"], options, args["output"], progress(args["quiet"]), args["package"]
     )
     if args["depfile"]:
         target = args["depfile"].with_suffix("")
@@ -109,7 +105,7 @@ def compile_command(**args: Any) -> None:
 def quantize_command(**args: Any) -> None:
     """Write MODEL as QDQ ONNX, in the integers that the C code has, for other tools to check."""
     options = CompileOptions(board="", **quantize_options_of(args))
-    warnings = commands.write_qdq(args["model"], options, args["output"], _progress(args["quiet"]))
+    warnings = commands.write_qdq(args["model"], options, args["output"], progress(args["quiet"]))
     commands.echo_warnings(warnings, lambda text: click.echo(text, err=True))
 
 
@@ -136,7 +132,7 @@ def validate(**args: Any) -> None:
         data,
         args["labels"],
         args["where"],
-        _progress(args["quiet"]),
+        progress(args["quiet"]),
     )
     _write_json(args["json_file"], result.content)
     commands.echo_warnings(result.report["warnings"], lambda text: click.echo(text, err=True))
@@ -157,7 +153,7 @@ def validate(**args: Any) -> None:
 def profile(**args: Any) -> None:
     """Count the instructions of every step under QEMU: exact and repeatable."""
     report = commands.profile_model(
-        args["model"], options_of(args), _progress(args["quiet"]), args["cycles"]
+        args["model"], options_of(args), progress(args["quiet"]), args["cycles"]
     )
     _write_json(args["json_file"], report)
     commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
@@ -170,7 +166,7 @@ def profile(**args: Any) -> None:
 def image_command(**args: Any) -> None:
     """Build a firmware image that runs the model once on the board and prints what it gives."""
     report, text = commands.build_image(
-        args["model"], options_of(args), args["output"], _progress(args["quiet"])
+        args["model"], options_of(args), args["output"], progress(args["quiet"])
     )
     commands.echo_warnings(report["warnings"], lambda text: click.echo(text, err=True))
     click.echo(text)

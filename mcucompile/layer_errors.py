@@ -15,6 +15,7 @@ import numpy as np
 
 from mcucompile.ir import Array, Graph, QuantRule, Value
 from mcucompile.options import CompileOptions
+from mcucompile.progress import track
 from mcucompile.quant.post_training import Quantized
 from mcucompile.quant.samples import Samples, to_model_int8, to_real
 from mcucompile.reference.float_interpreter import run_float_all
@@ -96,7 +97,8 @@ def _runs(
     original: Graph, graph: Graph, samples: Samples
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
     """All activations of both graphs, a few samples at a time."""
-    for start in range(0, min(samples.count, SAMPLES), TOGETHER):
+    starts = range(0, min(samples.count, SAMPLES), TOGETHER)
+    for start in track(starts, "layers", len(starts)):
         real, stored = [], []
         for array, port, name in zip(samples.arrays, graph.input_ports, graph.inputs, strict=True):
             part = array[start : min(start + TOGETHER, SAMPLES)]

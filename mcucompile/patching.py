@@ -21,6 +21,7 @@ from mcucompile.plan.planner import PlanOptions, make_plan
 from mcucompile.plan.program import KernelCall, Program, Target
 from mcucompile.plan.segments import Segmenter
 from mcucompile.plan.stores import build_network
+from mcucompile.progress import track
 
 MOST = 5  # patches along each axis of the grids that are tried
 TRIED = 8  # candidates that are placed
@@ -62,7 +63,7 @@ def split_best(
     program = lower(graph, target)
     candidates = sorted(_Estimates(graph, program, options).candidates(grid), key=_rank)
     ops, best = graph.ops(), None
-    for found in candidates[:TRIED]:
+    for found in track(tried := candidates[:TRIED], "plan patches", len(tried)):
         split = split_patches(graph, ops[found.first : found.end], found.grid)
         verify(split, "quantized", "split_patches")
         cut = lower(split, target)

@@ -16,6 +16,7 @@ from mcucompile.passes.fuse_expand_depthwise import fusable_depthwise, fuse_expa
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions, least_peak, make_plan
 from mcucompile.plan.program import Program, Target
+from mcucompile.progress import track
 
 MORE_MACS = 0.25  # that fusing may cost, of all
 CROWDED = 0.95  # of the most bytes: the placement may make the second worst segment the worst
@@ -41,7 +42,8 @@ def _fused_once(
     """`graph` with one more pair fused, and its plan, if that one has a smaller arena."""
     crowded = _crowded_operators(plan)
     found: list[tuple[int, Graph, Program]] = []
-    for depthwise in fusable_depthwise(graph):
+    pairs = list(fusable_depthwise(graph))
+    for depthwise in track(pairs, "plan fused layers", len(pairs)):
         if depthwise.name in crowded:
             fused = fuse_expand_depthwise(graph, depthwise)
             program = lower(fused, target)

@@ -17,6 +17,7 @@ from mcucompile.emulate import harness, toolchain
 from mcucompile.emulate.build import Firmware, with_step_hook
 from mcucompile.errors import InternalError
 from mcucompile.ir import Array
+from mcucompile.progress import growing
 
 TICKS_PER_INSTRUCTION = 3.2
 _COUNTING = ("-icount", "shift=7")
@@ -51,7 +52,10 @@ def run(firmware: Firmware, inputs: Sequence[Array]) -> RunResult:
     with tempfile.TemporaryDirectory(prefix="mcucompile-qemu-") as temporary:
         work = Path(temporary)
         samples = harness.write_input(work, firmware.plan, inputs)
-        (stack,) = _numbers(execute(firmware, "run", work, samples), "stack")
+        size = samples * sum(region.size for region in firmware.plan.outputs.values())
+        with growing(work / "output.bin", "samples under QEMU", size):
+            text = execute(firmware, "run", work, samples)
+        (stack,) = _numbers(text, "stack")
         if stack > firmware.stack_bytes:
             raise InternalError(f"{stack} bytes of stack used, {firmware.stack_bytes} proved")
         return RunResult(harness.read_outputs(work, firmware.plan, samples), stack)

@@ -20,6 +20,7 @@ from mcucompile.emulate.build import RAM_ORIGIN, Firmware
 from mcucompile.emulate.cortex_m4 import TAKEN_BRANCH, Kind, block_cycles
 from mcucompile.emulate.trace import LOG, Block, Call, read_calls
 from mcucompile.ir import Array
+from mcucompile.progress import track
 
 _HOOK = "mcuc_step_hook"
 _CYCLES, _FLASH_READS, _TAKEN = "cycles", "flash reads", "taken"
@@ -83,7 +84,7 @@ def _flash_loads(
     from_flash: dict[int, set[int]] = defaultdict(set)
     seen: dict[int, set[int]] = defaultdict(set)
     core.add_breakpoint(hook)
-    for call in calls[:-1]:
+    for call in track(calls[:-1], "reads of flash", len(calls) - 1):
         core.resume()
         step = core.registers()["r0"]
         steps.append(step)

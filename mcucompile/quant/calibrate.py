@@ -18,6 +18,7 @@ from mcucompile import __version__
 from mcucompile.errors import QuantizationError
 from mcucompile.ir import Array, Graph, Op, Value
 from mcucompile.options import CalibrationMethod, CompileOptions, SampleOptions
+from mcucompile.progress import track
 from mcucompile.quant.cache import cached, fingerprint
 from mcucompile.quant.observers import Entropy, MeanSquaredError, MinMax, Observer, Percentile
 from mcucompile.quant.quantize import Range, uncalibrated
@@ -88,7 +89,8 @@ def observe(
     tensors = {v.name: v.onnx_name for v in values if v.onnx_name in known}
     seen = {tensor: OBSERVERS[method]() for tensor in tensors.values()}
     session = OnnxSession(model, list(seen))
-    for arrays in session.samples(samples.arrays) if seen else ():
+    runs = session.samples(samples.arrays) if seen else ()
+    for arrays in track(runs, "calibrate", samples.count):
         for tensor, array in zip(session.output_names, arrays, strict=True):
             if tensor in seen:
                 _update(seen[tensor], tensor, array)

@@ -19,6 +19,7 @@ from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
 from mcucompile.ops.wide_layers import WideConv2d
+from mcucompile.progress import track
 from mcucompile.quant.runs import affordable
 from mcucompile.quant.samples import Samples, to_model_int8, to_real
 from mcucompile.reference.execute import batches
@@ -66,7 +67,7 @@ def refine(
         return graph
     graph = graph.copy()
     both = _BothModels(original, graph, samples)
-    for op in graph.ops():
+    for op in track(ops := graph.ops(), "refine layers", len(ops)):
         run = both.layer(op)
         if run is not None:
             weights, bias = graph.operands(op)[1:]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mcucompile.ir import Array, Graph
+from mcucompile.progress import track
 from mcucompile.quant.samples import Samples, to_real
 from mcucompile.reference.float_interpreter import run_float_all
 
@@ -28,7 +29,7 @@ def float_runs(graph: Graph, samples: Samples) -> Iterator[dict[str, Array]]:
     """
     count = samples.count if graph.is_stateful else affordable(graph, samples)
     step = count if graph.is_stateful else TOGETHER
-    for start in range(0, count, step):
+    for start in track(starts := range(0, count, step), "float model", len(starts)):
         given = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
         part = slice(start, min(start + step, count))
         yield run_float_all(

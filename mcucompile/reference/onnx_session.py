@@ -10,6 +10,7 @@ import onnxruntime
 
 from mcucompile.errors import UnsupportedModelError
 from mcucompile.ir import Array, Shape
+from mcucompile.progress import track
 
 
 class OnnxSession:
@@ -60,7 +61,8 @@ class OnnxSession:
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """All outputs, samples stacked on axis 0."""
-        columns = zip(*self.samples(arrays), strict=True)
+        runs = track(self.samples(arrays), "onnxruntime", len(arrays[0]))
+        columns = zip(*runs, strict=True)
         return [np.stack([_without_batch(a) for a in column]) for column in columns]
 
 
