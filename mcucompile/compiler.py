@@ -100,8 +100,8 @@ def plan_model(
     board = load_board(options.board).with_limits(options.ram, options.flash)
     board = board.with_regions(options.regions)
     model = load_model(source)
-    title, data = _identity(source, model)
-    name = c_identifier(options.name or Path(title).stem).lower()
+    title, stem, data = _identity(source, model)
+    name = c_identifier(options.name or stem).lower()
     quantized = quantize_model(model, name, options, progress, assume_ranges)
     graph = set_border(quantized.graph, options.input_type, options.output_type)
     if options.prune_channels and options.requant == "once":
@@ -120,12 +120,13 @@ def plan_model(
     return Planned(title, model, sha256, name, board, options, *graphs, patches, plan)
 
 
-def _identity(source: Source, model: onnx.ModelProto) -> tuple[str, bytes]:
-    """What a model is called, and the bytes that tell it from others."""
+def _identity(source: Source, model: onnx.ModelProto) -> tuple[str, str, bytes]:
+    """Where a model is from, what it is called, and the bytes that tell it from others."""
     if isinstance(source, onnx.ModelProto):
-        return model.graph.name or "model", source.SerializeToString(deterministic=True)
+        name = model.graph.name or "model"
+        return name, name, source.SerializeToString(deterministic=True)
     path = Path(source)
-    return path.name, path.read_bytes()
+    return path.name, path.stem, path.read_bytes()
 
 
 def quantize_model(
