@@ -120,6 +120,13 @@ COMPILE_OPTIONS = (
         "results lose most by 8 bits, as far as the outputs gain.",
     ),
     click.option(
+        "--float-layers",
+        metavar="auto|NODES",
+        default="",
+        help="Layers in float32, on cores with a floating-point unit: names of ONNX nodes, or "
+        "those that add most noise, as far as the outputs gain.",
+    ),
+    click.option(
         "--quantize",
         type=click.Choice(["int8", "binary"]),
         default="int8",
@@ -263,6 +270,7 @@ def options_of(args: dict[str, Any]) -> CompileOptions:
         board=args["board"],
         name=args["name"],
         mixed=args["mixed"],
+        float_layers=args["float_layers"],
         optimize=args["optimize"],
         ram=args["ram"],
         flash=args["flash"],

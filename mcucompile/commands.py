@@ -28,6 +28,7 @@ from mcucompile.report.build import Report, check_version
 from mcucompile.report.fit import fit_or_raise
 from mcucompile.report.linked import Comparison, compare_with, comparison_text
 from mcucompile.report.measured_cycles import read_cycles, with_measured
+from mcucompile.report.quantization import gain_text
 from mcucompile.validate import Validation, Where, require_exact, validate
 
 
@@ -213,6 +214,8 @@ def validation_text(v: Validation) -> str:
     lines.append(f"max error        {v.max_abs_error:.6g} against onnxruntime")
     noise = f"{v.cosine:.6f} with onnxruntime, SQNR {_decibels(v.sqnr)}"
     lines.append(f"cosine           {noise}")
+    if v.precision_gain is not None:
+        lines.append(f"precision gain   {gain_text(v.precision_gain)}")
     if v.stack_bytes is not None:
         lines.append(f"stack            {v.stack_bytes} bytes measured")
     return "\n".join([*lines, *_layer_lines(v)])

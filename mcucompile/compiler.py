@@ -32,6 +32,7 @@ from mcucompile.plan.planner import PlanOptions
 from mcucompile.planning import plan_graph
 from mcucompile.quant.absorb_qdq import absorb_qdq
 from mcucompile.quant.border import preprocess, set_border
+from mcucompile.quant.float_layers import require_fpu
 from mcucompile.quant.post_training import Quantized, post_training_quantization
 from mcucompile.quant.tflite import with_rounding
 
@@ -99,6 +100,7 @@ def plan_model(
     """
     board = load_board(options.board).with_limits(options.ram, options.flash)
     board = board.with_regions(options.regions)
+    require_fpu(options, board)
     model = load_model(source)
     title, stem, data = _identity(source, model)
     name = c_identifier(options.name or stem).lower()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcucompile.ir import Array, Graph, QuantRule, Value
+from mcucompile.ops.border import ToFloat
 from mcucompile.options import CompileOptions
 from mcucompile.progress import track
 from mcucompile.quant.post_training import Quantized
@@ -68,7 +69,9 @@ def layer_errors(quantized: Quantized, samples: Samples) -> tuple[LayerError, ..
     for real, stored in _runs(quantized.original, graph, samples):
         for op in graph.ops():
             (result, *_), operands = graph.results(op), graph.operands(op)
-            if op.quant_rule is QuantRule.SAME or result.name not in real:
+            if op.quant_rule is QuantRule.SAME or isinstance(op, ToFloat):
+                continue
+            if result.name not in real:
                 continue
             if graph.only_sign_matters(result):  # all but it may be noise, as before a Sign
                 continue

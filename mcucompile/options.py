@@ -37,7 +37,8 @@ class CompileOptions:
     calibration_cache: folder where ranges are kept from one compilation to the next.
     bias_correction: take the mean error of each channel off its bias. equalize: balance the ranges
     of channels between layers. rounding: of weights, see quant/round_weights.py. mixed: ONNX nodes
-    with int16 results, separated by commas, or "auto"; see quant/mixed.py.
+    with int16 results, separated by commas, or "auto"; see quant/mixed.py. float_layers: those that
+    are computed in float32, the same way; see quant/float_layers.py.
     ram, flash: limits in bytes that replace the board's. input_layout: "" keeps the model's own.
     dims: sizes of symbolic dimensions. keep_input: the run leaves its inputs intact.
     schedule: how steps are run; see PlanOptions. `patch` runs a segment patch by patch and the rest
@@ -66,6 +67,7 @@ class CompileOptions:
     equalize: bool = False
     rounding: Rounding = "nearest"
     mixed: str = ""
+    float_layers: str = ""
     optimize: Optimize = "balanced"
     ram: int | None = None
     flash: int | None = None

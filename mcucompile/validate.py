@@ -29,6 +29,7 @@ from mcucompile.layer_errors import (
     layer_errors,
     sqnr,
 )
+from mcucompile.quant.post_training import PrecisionGain
 from mcucompile.quant.samples import Samples, from_api, stored_from_api, to_api, to_real
 from mcucompile.reference.float_interpreter import run_float
 from mcucompile.reference.integer_interpreter import run_int, run_int_all
@@ -51,6 +52,7 @@ class Validation:
     stack_bytes: measured stack of one run, None on the host.
     cosine, sqnr: of all outputs with onnxruntime's, see layer_errors; sqnr in dB, None without any
     noise. layers: the integer reference against the float graph, on a few samples.
+    precision_gain: what int16 and float32 layers bring, if there are any.
     first_diverging_layer: the first of them with little signal left. advice: what to try.
     """
 
@@ -70,6 +72,7 @@ class Validation:
     layers: tuple[LayerError, ...]
     first_diverging_layer: str | None
     advice: tuple[str, ...]
+    precision_gain: PrecisionGain | None
 
     @property
     def is_doubtful(self) -> bool:
@@ -136,6 +139,7 @@ def validate(
         layers=errors,
         first_diverging_layer=None if bad is None else bad.name,
         advice=advice(errors, compilation.quantized, compilation.options),
+        precision_gain=compilation.quantized.gain,
     )
 
 

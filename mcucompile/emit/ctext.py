@@ -45,9 +45,12 @@ def floating(value: float) -> str:
 
 
 def array(data: Array) -> str:
-    """The initializer rows of a one-dimensional integer array."""
+    """The initializer rows of a one-dimensional array."""
     suffix = "u" if data.dtype == np.uint32 else ""
     per_line = 16 if data.dtype.itemsize == 1 else 8
-    words = [integer(int(v)) + suffix for v in data]
+    if data.dtype == np.float32:
+        words = [floating(v) for v in data]
+    else:
+        words = [integer(int(v)) + suffix for v in data]
     rows = (words[i : i + per_line] for i in range(0, len(words), per_line))
     return ",\n".join("    " + ", ".join(row) for row in rows)

@@ -129,8 +129,9 @@ def step_view(
     sources = []
     for slot, (operand, place) in enumerate(zip(call.reads, step.reads, strict=True)):
         if place is None:
-            constant = _symbol(prefix, found[index, operand_name(slot)])
-            sources.append(_rows(constant, operand))
+            constant = found[index, operand_name(slot)]
+            cast = "" if constant.data.dtype == "int8" else "(const int8_t *)"
+            sources.append(_rows(cast + _symbol(prefix, constant), operand))
         else:
             sources.append(_view(plan, place))
     targets = [_view(plan, place) for place in step.writes]

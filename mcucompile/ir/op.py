@@ -44,6 +44,7 @@ class Op(ABC):
     is_rowwise: ClassVar[bool] = False  # a row of the result depends on the same row of operands
     is_pixelwise: ClassVar[bool] = False  # and a pixel on the same pixel
     takes_int16: ClassVar[bool] = False  # activations may be int16; of views they may, too
+    takes_float: ClassVar[bool] = False  # activations may be float32; of views they may, too
     takes_sign: ClassVar[bool] = False  # the result depends on nothing but the operand's sign
 
     @property

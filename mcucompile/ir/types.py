@@ -24,7 +24,8 @@ class QParams:
     """Affine quantization: real = scale * (q - zero_point).
 
     scale: one entry (per tensor), or one per index of `axis` (per channel, zero_point 0).
-    bits: of the integers of an activation or a weight, 8 or 16.
+    bits: of the integers of an activation or a weight, 8 or 16; or 32, for numbers that are stored
+        as float32 and stand for themselves.
     """
 
     scale: tuple[float, ...]
@@ -40,7 +41,7 @@ class QParams:
     @property
     def dtype(self) -> str:
         """Numpy name of the integers."""
-        return f"int{self.bits}"
+        return "float32" if self.bits == 32 else f"int{self.bits}"
 
     def scale_array(self, rank: int) -> Array:
         """The scales as float64, shaped to broadcast against a tensor of `rank` dimensions."""
@@ -53,6 +54,8 @@ class QParams:
 
     def quantize(self, real: Array) -> Array:
         """Nearest integers (ties to even, as ONNX QuantizeLinear), saturated; same shape."""
+        if self.bits == 32:
+            return np.asarray(real, dtype=np.float32)
         real = np.asarray(real, dtype=np.float64)
         q = np.rint(real / self.scale_array(real.ndim)) + self.zero_point
         return np.asarray(np.clip(q, *self.limits), dtype=self.dtype)
@@ -71,8 +74,8 @@ class Value:
     name: unique in its graph.
     shape: static; activations are NHWC (or any rank with batch 1 in front) once normalized.
     dtype: numpy name of what is stored. "float32" until quantized, then "int8" ("int16" where 8
-        bits are too few, "int32" biases, and at the border "uint8", which is the int8 number + 128,
-        or "float32").
+        bits are too few, "float32" where integers are, "int32" biases, and at the border "uint8",
+        which is the int8 number + 128, or "float32").
         A float32 activation that already has qparams comes from a pre-quantized model.
     qparams: what the stored integers mean; None while unknown.
     data: read-only contents of a constant; None for an activation. Integer data always has

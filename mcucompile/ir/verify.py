@@ -33,7 +33,7 @@ def verify(graph: Graph, stage: Stage = "float", where: str = "") -> None:
     if stage != "float":
         checks.append(_normalized)
     if stage == "quantized":
-        checks.append(_quantized)
+        checks += [_quantized, _readers]
     for check in checks:
         broken = next(check(graph), None)
         if broken is not None:
@@ -127,6 +127,8 @@ def _quantized(graph: Graph) -> Iterator[str]:
     for v in graph.values():
         if v.name in (*graph.inputs, *graph.outputs) and v.dtype in ("uint8", "float32"):
             continue  # an operator of ops/border.py is next to it
+        if v.dtype == "float32" and (v.is_constant or (v.qparams and v.qparams.bits == 32)):
+            continue  # who reads it is asked below
         if v.qparams is None or v.dtype not in ("int8", "int16", "int32", BIT):
             yield f"{v.name} is not quantized"
         elif not v.is_constant and (v.dtype == "int32" or v.qparams.axis is not None):
@@ -137,10 +139,17 @@ def _quantized(graph: Graph) -> Iterator[str]:
             yield f"{v.name} is int16, and no symmetric activation"
         elif v.dtype == BIT and v.qparams != UNIT:
             yield f"{v.name} has bits that are not -1 and +1"
+
+
+def _readers(graph: Graph) -> Iterator[str]:
+    """Operators of a quantized graph must know of the numbers that they are given."""
     for op in graph.ops():
         wide = [v.name for v in (*graph.operands(op), *graph.results(op)) if v.dtype == "int16"]
         if wide and not (op.takes_int16 or op.is_view):
             yield f"{op.name} knows nothing of int16, which {wide[0]} is"
+        real = [v.name for v in graph.operands(op) if v.dtype == "float32"]
+        if real and not (op.takes_float or op.is_view):
+            yield f"{op.name} knows nothing of float32, which {real[0]} is"
         yield from _sum_of_products(graph, op)
 
 

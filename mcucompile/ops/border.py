@@ -1,7 +1,8 @@
 """The border: numbers as the caller has them become stored int8 numbers, and results the caller's.
 
-`mcucompile.quant.border` puts these operators after the model's inputs and before its outputs; no
-other operator sees uint8 or float32 in a quantized graph.
+`mcucompile.quant.border` puts these operators after the model's inputs and before its outputs,
+`mcucompile.quant.float_layers` two of them around float32 layers; no other operator but those
+layers sees uint8 or float32 in a quantized graph.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from mcucompile.ir import QMIN, Array, Op, Preprocessing, QParams, Shape, Value
+from mcucompile.ir import QMIN, Array, Op, Preprocessing, QParams, QuantRule, Shape, Value
 from mcucompile.ir.storage import stored_bytes
 from mcucompile.plan.program import Const, KernelCall, Operand, Target
+from mcucompile.quant.float32 import REAL
 from mcucompile.quant.numbers import dequantize_float32, quantize_float32
 
 _HEADER = "mcuc/border.h"
@@ -37,11 +40,15 @@ class _Border(Op):
     def evaluate_int(
         self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
     ) -> tuple[Array, ...]:
-        return (self.convert(arrays[0], operands[0].q),)
+        return (self.convert(arrays[0], self.stored(operands[0], results[0]).q),)
+
+    def stored(self, operand: Value, result: Value) -> Value:
+        """That of the two whose numbers are the model's integers."""
+        return result
 
     @abstractmethod
     def convert(self, x: Array, q: QParams) -> Array:
-        """The numbers `x` as the result stores them; q: what the int8 numbers mean."""
+        """The numbers `x` as the result stores them; q: what the integers mean."""
 
     def _call(
         self,
@@ -124,18 +131,33 @@ class Preprocess(_Border):
 class FromFloat(_Border):
     """float32 numbers become int8 ones as by QuantizeLinear; NaN becomes the lowest."""
 
+    takes_float = True
+
     def convert(self, x: Array, q: QParams) -> Array:
         return quantize_float32(x, q)
 
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        why = "the caller has real numbers"
+        why = "real numbers become stored ones"
         return self._call(operands, results, "mcuc_quantize_f32", _scale(results[0]), why)
 
 
 class ToFloat(_Border):
-    """int8 numbers become the real numbers that they stand for."""
+    """int8 or int16 numbers become the real numbers that they stand for."""
+
+    takes_float = True
+    takes_int16 = True
+    quant_rule: ClassVar[QuantRule] = QuantRule.FIXED
+
+    def fixed_qparams(self) -> QParams:
+        return REAL
+
+    def result_dtype(self, operands: Sequence[Value]) -> str:
+        return "float32"
+
+    def stored(self, operand: Value, result: Value) -> Value:
+        return operand
 
     def convert(self, x: Array, q: QParams) -> Array:
         return dequantize_float32(x, q)
@@ -143,8 +165,9 @@ class ToFloat(_Border):
     def lower(
         self, operands: Sequence[Value], results: Sequence[Value], target: Target
     ) -> KernelCall:
-        why = "the caller wants real numbers"
-        return self._call(operands, results, "mcuc_dequantize_f32", _scale(operands[0]), why)
+        why = "stored numbers become real ones"
+        kernel = f"mcuc_dequantize{'_s16' if operands[0].q.bits == 16 else ''}_f32"
+        return self._call(operands, results, kernel, _scale(operands[0]), why)
 
 
 def _scale(stored: Value) -> dict[str, int | float | Const]:

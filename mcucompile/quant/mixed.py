@@ -7,22 +7,18 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from mcucompile.errors import UsageError
-from mcucompile.ir import Array, Graph
+from mcucompile.ir import Graph
 from mcucompile.options import CompileOptions
+from mcucompile.quant.choose_layers import Outputs, choose_layers, power, real_samples
 from mcucompile.quant.legalize import legalize
+from mcucompile.quant.named import named_layers, node_names
 from mcucompile.quant.quantize import Range, quantize
-from mcucompile.quant.runs import affordable, float_runs
-from mcucompile.quant.samples import Samples, is_random, to_model_int8, to_real
-from mcucompile.quant.widen import named_layers, narrowed, obstacles, widen
-from mcucompile.reference.float_interpreter import run_float
-from mcucompile.reference.integer_interpreter import run_int
+from mcucompile.quant.runs import float_runs
+from mcucompile.quant.samples import Samples
+from mcucompile.quant.widen import narrowed, obstacles, widen
 
 AUTO = "auto"
 HEADROOM = 2.0  # beyond what calibration has seen, for one of 16 bits
-SAMPLES = 16  # that outputs are compared on
-TRIES = 12  # layers that are tried
-MOST = 8  # layers that are taken
-GAIN = 0.5  # dB of the outputs that a layer must bring
 
 
 def mixed_precision(
@@ -32,8 +28,8 @@ def mixed_precision(
 
     ranges: of the float, normalized `graph`. "auto" tries the layers whose results lose most by
     8 bits, worst first, and takes those that bring the outputs closer to the float model's. Raises
-    UsageError MC041 if that has no real samples, MC042 as `named_layers`, MC043 if rounding is
-    TFLite's.
+    UsageError MC041 if that has no real samples, MC042 where a node cannot have an int16 result,
+    MC043 if rounding is TFLite's.
     """
     if not options.mixed:
         return graph, ranges, ()
@@ -46,17 +42,10 @@ def mixed_precision(
             "leave one of them out",
         )
     if options.mixed != AUTO:
-        layers = named_layers(graph, [n.strip() for n in options.mixed.split(",") if n.strip()])
-    elif samples is None or is_random(options.calibration):
-        raise UsageError(
-            "MC041",
-            "--mixed auto",
-            "cannot choose layers",
-            "without real samples nobody knows what a layer loses by 8 bits",
-            "give samples with --calib",
-        )
+        error = ("MC042", "--mixed", "cannot have an int16 result")
+        layers = named_layers(graph, node_names(options.mixed), obstacles(graph), error)
     else:
-        layers = _chosen(graph, ranges, samples)
+        layers = _chosen(graph, ranges, real_samples(samples, options, "--mixed"))
     names = tuple(op.origin[0] for op in graph.ops() if op.name in layers)
     return *_widened(graph, ranges, layers, _largest(graph, layers, samples)), names
 
@@ -95,22 +84,15 @@ def _largest(graph: Graph, layers: Collection[str], samples: Samples | None) -> 
 
 def _chosen(graph: Graph, ranges: Mapping[str, Range], samples: Samples) -> list[str]:
     """The layers that "auto" takes."""
-    outputs = _Outputs(graph, samples)
-    narrow = legalize(quantize(graph, ranges))
     able = [name for name, obstacle in obstacles(graph).items() if not obstacle]
-    lost = _lost(graph, narrow, able, samples)
     largest = _largest(graph, able, samples)
-    taken: list[str] = []
-    best = outputs.noise(narrow)
-    for layer in sorted(able, key=lambda name: -lost[name])[:TRIES]:
-        trial = [*taken, layer]
-        peaks = {name: largest[name] for name in _results(graph, trial)}
-        noise = outputs.noise(legalize(quantize(*_widened(graph, ranges, trial, peaks))))
-        if noise * 10 ** (GAIN / 10) <= best:
-            taken, best = trial, noise
-        if len(taken) == MOST:
-            break
-    return taken
+
+    def quantized(layers: list[str]) -> Graph:
+        peaks = {name: largest[name] for name in _results(graph, layers)}
+        return legalize(quantize(*_widened(graph, ranges, layers, peaks)))
+
+    lost = _lost(graph, quantized([]), able, samples)
+    return choose_layers(lost, quantized, Outputs(graph, samples))
 
 
 def _lost(
@@ -122,31 +104,6 @@ def _lost(
     for contents in float_runs(graph, samples):
         for name in layers:
             x, q = contents[values[name].name].astype(np.float64), values[name].q
-            signal[name] += _power(x)
-            noise[name] += _power(x - q.dequantize(q.quantize(x)))
+            signal[name] += power(x)
+            noise[name] += power(x - q.dequantize(q.quantize(x)))
     return {name: noise[name] / signal[name] if signal[name] else 0.0 for name in layers}
-
-
-def _power(x: Array) -> float:
-    return float(np.sum(np.square(x)))
-
-
-class _Outputs:
-    """The outputs of the float model, to compare quantized ones with."""
-
-    def __init__(self, graph: Graph, samples: Samples) -> None:
-        count = min(SAMPLES, affordable(graph, samples))
-        self.given = [
-            (array if graph.is_stateful else array[:count], port, name)
-            for array, port, name in zip(
-                samples.arrays, graph.input_ports, graph.inputs, strict=True
-            )
-        ]
-        reals = [to_real(a, port, graph.value(n).qparams) for a, port, n in self.given]
-        self.real = [y.astype(np.float64) for y in run_float(graph, reals)]
-
-    def noise(self, integer: Graph) -> float:
-        """The power of the difference to those of the quantized model `integer`."""
-        stored = [to_model_int8(a, port, integer.value(n).q) for a, port, n in self.given]
-        outputs = zip(integer.outputs, run_int(integer, stored), self.real, strict=True)
-        return sum(_power(integer.value(n).q.dequantize(y) - x) for n, y, x in outputs)

@@ -173,14 +173,14 @@ def _missing(groups: list[list[Value]]) -> QuantizationError:
 
 def _quantize_all_constants(graph: Graph) -> None:
     """Replace float constants by integer ones, in place; equal ones stay shared."""
-    made: dict[tuple[str, QParams], Value] = {}
+    made: dict[tuple[str, QParams | None], Value] = {}
     for op in graph.ops():
         operands = graph.operands(op)
         integers = _integer_operands(op, operands, graph.results(op))
         for slot, (old, new) in enumerate(zip(operands, integers, strict=True)):
             if new is old:
                 continue
-            key = (old.name, new.q)
+            key = (old.name, new.qparams)
             if key in made:
                 graph.set_operand(op, slot, made[key])
             elif len(graph.users(old)) == 1:

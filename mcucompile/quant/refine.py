@@ -18,6 +18,7 @@ from mcucompile.ops.binary_conv import BinaryConv2d, BinaryConv2dSign
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.conv_transpose import ConvTranspose2d
 from mcucompile.ops.dense import Dense
+from mcucompile.ops.float32 import Float
 from mcucompile.ops.wide_layers import WideConv2d
 from mcucompile.progress import track
 from mcucompile.quant.runs import affordable
@@ -119,9 +120,10 @@ class _BothModels:
     def layer(self, op: Op) -> LayerRun | None:
         """The run of `op`, if it is a layer whose constants are ours to choose.
 
-        What only a sign is taken of is best left alone: its mean does not matter, its zero does.
+        Those of float32 layers are the model's own. What only a sign is taken of is best left
+        alone: its mean does not matter, its zero does.
         """
-        if not isinstance(op, SumOfProducts) or isinstance(op, BinaryConv2dSign):
+        if not isinstance(op, SumOfProducts) or isinstance(op, BinaryConv2dSign | Float):
             return None
         if self.graph.only_sign_matters(self.graph.result(op)):
             return None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
-from mcucompile.errors import UsageError
 from mcucompile.ir import Graph, Op, QuantRule, Value
 from mcucompile.ir.verify import verify
 from mcucompile.ops.wide import Narrow
@@ -73,6 +72,8 @@ def obstacles(graph: Graph) -> dict[str, str]:
 def _obstacle(graph: Graph, op: Op, free: Collection[str]) -> str:
     if op.quant_rule is QuantRule.SAME:
         return f"a {op.kind} hands on the numbers that it is given: name the layer before it"
+    if op.takes_float:
+        return "it is computed in float32"
     if not can_be_wide(op):
         return f"a {op.kind} has int8 results only"
     if graph.result(op).name not in free:
@@ -84,30 +85,8 @@ def _obstacle(graph: Graph, op: Op, free: Collection[str]) -> str:
 
 def _is_read_wide(graph: Graph, value: Value) -> bool:
     return any(
-        _is_read_wide(graph, graph.result(op)) if _passes_on(op) else can_be_wide(op)
+        _is_read_wide(graph, graph.result(op))
+        if _passes_on(op)
+        else can_be_wide(op) or op.takes_int16
         for op in graph.users(value)
     )
-
-
-def named_layers(graph: Graph, nodes: Sequence[str]) -> list[str]:
-    """The operators that compute the results of the ONNX `nodes`, alone or fused with others.
-
-    Raises UsageError MC042 where there is none, or none whose result may be int16.
-    """
-    reasons = obstacles(graph)
-    found = []
-    for node in nodes:
-        made = [op.name for op in graph.ops() if node in op.origin]
-        fit = [name for name in made if not reasons[name]]
-        if not fit:
-            why = next((reasons[name] for name in made), "there is no such node left to compute")
-            able = [op.origin[0] for op in graph.ops() if op.origin and not reasons[op.name]]
-            raise UsageError(
-                "MC042",
-                f"--mixed: node '{node}'",
-                "cannot have an int16 result",
-                why,
-                f"name a layer such as '{able[0]}'" if able else "leave --mixed out",
-            )
-        found += fit
-    return found

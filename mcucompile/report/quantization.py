@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from mcucompile.options import CompileOptions
-from mcucompile.quant.post_training import Quantized
+from mcucompile.quant.post_training import PrecisionGain, Quantized
 
 Report = dict[str, Any]
 
@@ -22,14 +23,37 @@ def quantization(quantized: Quantized, options: CompileOptions) -> Report:
         "equalize": learnt and options.equalize,
         "rounding": options.rounding if learnt else "nearest",
         "int16": list(quantized.wide),
+        "float32": list(quantized.floats),
+        "precision_gain": None if quantized.gain is None else asdict(quantized.gain),
         "accuracy": "unknown" if source in ("random", "assumed") else "unmeasured",
     }
+
+
+def _precision_lines(report: Report) -> list[str]:
+    """Layers of more than 8 bits, and what they bring."""
+    lines = []
+    if report["int16"]:
+        lines.append(f"int16      results of {', '.join(report['int16'])}")
+    if report["float32"]:
+        lines.append(f"float32    {', '.join(report['float32'])}")
+    gain = report["precision_gain"]
+    if gain:
+        lines.append(f"gain       {gain_text(PrecisionGain(**gain))}")
+    return lines
+
+
+def gain_text(gain: PrecisionGain) -> str:
+    """What layers of more than 8 bits bring."""
+    return (
+        f"{gain.int8:.1f} to {gain.chosen:.1f} dB (SQNR of the outputs on {gain.samples} "
+        "calibration samples, int8 alone and so)"
+    )
 
 
 def quantization_lines(report: Report) -> list[str]:
     """The same for people, as lines of the summary."""
     source = report["ranges"]
-    wide = [f"int16      results of {', '.join(report['int16'])}"] if report["int16"] else []
+    wide = _precision_lines(report)
     if source == "model":
         return ["ranges     of the model's own"]
     if source == "assumed":

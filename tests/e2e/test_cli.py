@@ -108,6 +108,8 @@ def test_ways_of_quantization_are_reported(folder: Path) -> None:
         "equalize": True,
         "rounding": "adaptive",
         "int16": [],
+        "float32": [],
+        "precision_gain": None,
         "accuracy": "unmeasured",
     }
     assert len(list((folder / "kept").iterdir())) == 1

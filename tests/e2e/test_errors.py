@@ -100,6 +100,12 @@ CASES = {
     "mixed_softmax": Case(_compile("cnn.onnx", "--mixed softmax"), 2),
     "mixed_unknown": Case(_compile("cnn.onnx", "--mixed nosuch"), 2),
     "mixed_tflite": Case(_compile("cnn.onnx", "--mixed auto --requant tflite"), 2),
+    "float_without_data": Case(_compile("cnn.onnx", "--float-layers auto"), 2),
+    "float_softmax": Case(_compile("cnn.onnx", "--float-layers softmax"), 2),
+    "float_unknown": Case(_compile("cnn.onnx", "--float-layers nosuch"), 2),
+    "float_without_fpu": Case(
+        _compile("cnn.onnx", "--float-layers conv", board="{d}/soft.toml"), 2
+    ),
     "no_state": Case(_compile("cnn.onnx", "--stateful"), 2),
     "state_backwards": Case(_compile("backwards.onnx", "--stateful"), 3),
     "recurrent": Case(_compile("recurrent.onnx"), 3),
@@ -131,6 +137,9 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     board = (zoo.ROOT / "boards" / "stm32f746.toml").read_text().replace("cortex-m7", "cortex-m33")
     board = board.replace('"mps2-an500"', '"none"').replace('console = "uart"', 'console = "itm"')
     (d / "m33.toml").write_text(re.sub(r"support = .*", "", board))
+    soft = (zoo.ROOT / "boards" / "nano33ble.toml").read_text()
+    soft = re.sub("fpv4-sp-d16|uart", "none", re.sub("support = .*", "", soft))
+    (d / "soft.toml").write_text(soft)
     good = np.zeros((5, 1, 12, 12), np.float32)
     np.savez(d / "good.npz", x=good)
     np.savez(d / "shape.npz", x=np.zeros((5, 3, 7), np.float32))

@@ -21,6 +21,7 @@ from tests.fuzz import (
     moves,
     pairwise,
     pools,
+    real,
     recurrent,
     reductions,
     wide,
@@ -50,6 +51,11 @@ FAMILIES: dict[str, Callable[[Dice], Graph]] = {
     "wide_average": wide.average_pool,
     "wide_max": wide.max_pool,
     "narrow": wide.narrow,
+    "float_layer": real.layer,
+    "float_elements": real.elements,
+    "float_pool": real.pool,
+    "float_function": real.function,
+    "to_float": real.to_float,
     "table": elementwise.table,
     "softmax": elementwise.softmax,
     "border": border.border,
@@ -112,7 +118,9 @@ def _inputs(dice: Dice, graph: Graph) -> tuple[Array, ...]:
     usual = random_inputs(graph, 2, dice.rng)
     if graph.value(graph.inputs[0]).dtype == BIT:
         return (np.concatenate([np.full_like(usual[0][:1], dice.one_of([-1, 1])), usual[0]]),)
-    if any(v.dtype == "int16" for v in graph.values()):
+    if graph.value(graph.inputs[0]).dtype == "float32":
+        extreme = random_inputs(graph, 1, dice.rng)
+    elif any(v.dtype == "int16" for v in graph.values()):
         extreme = [_ends(dice, graph.value(name)) for name in graph.inputs]
     elif graph.has_value("w"):
         extreme = [layers.worst_input(dice, graph)]

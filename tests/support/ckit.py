@@ -36,6 +36,9 @@ static void run_{name}(int samples) {{
 """
 
 
+_ODD = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, -0.0], np.float32)
+
+
 def random_inputs(graph: Graph, samples: int, rng: np.random.Generator) -> list[Array]:
     """Samples for every input of `graph`, extreme values over-represented."""
     arrays = []
@@ -44,6 +47,9 @@ def random_inputs(graph: Graph, samples: int, rng: np.random.Generator) -> list[
         shape = (samples, *value.shape[1:])
         if value.dtype == BIT:
             arrays.append(random_bits(shape, rng))
+            continue
+        if value.q.bits == 32:
+            arrays.append(random_floats(shape, rng))
             continue
         lo, hi = value.q.limits
         data = rng.integers(lo, hi + 1, shape)
@@ -58,10 +64,14 @@ def _reals(q: QParams, stored: Array, rng: np.random.Generator) -> Array:
     """Numbers that QuantizeLinear takes for about `stored`, with ties, and some that are none."""
     halves = rng.integers(-2, 3, stored.shape) / 2
     x = ((stored.astype(np.float64) - q.zero_point + halves) * q.scale[0]).astype(np.float32)
-    odd = rng.choice(
-        np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, -0.0], np.float32), x.shape
-    )
-    return np.where(rng.random(x.shape) < 0.05, odd, x)
+    return np.where(rng.random(x.shape) < 0.05, rng.choice(_ODD, x.shape), x)
+
+
+def random_floats(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """Samples on axis 0; one may have numbers that are none, or at the limits of float32."""
+    x = (rng.normal(size=shape) * 10.0 ** rng.integers(-3, 4, shape)).astype(np.float32)
+    share = rng.choice([0.0, 0.0, 0.02], (shape[0], *[1] * (len(shape) - 1)))
+    return np.where(rng.random(shape) < share, rng.choice(_ODD, shape), x)
 
 
 def check_graphs(

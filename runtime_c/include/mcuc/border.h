@@ -4,10 +4,11 @@
  * mcuc_lut_channels_s8  y = table[channel][x] for uint8 x
  * mcuc_quantize_f32     y = sat8(zp + x / scale), nearest, from one half to even; NaN: the lowest
  * mcuc_dequantize_f32   y = scale * (x - zp)
+ * mcuc_dequantize_s16_f32  the same for int16 x
  *
  * layout         rows of `width` numbers; for mcuc_lut_channels_s8 of `blocks` blocks, which are
  *                `channels` runs of `run` numbers of one channel (1 in NHWC, a plane in NCHW)
- * preconditions  float rows are 4-byte aligned
+ * preconditions  float rows are 4-byte aligned, int16 rows 2-byte aligned
  * aliasing       number by number, each is read before its result is written
  * scratch        none
  * exactness      of float: one operation of IEEE 754, rounded as it says. An FPU and a software
@@ -16,15 +17,8 @@
 #ifndef MCUC_BORDER_H
 #define MCUC_BORDER_H
 
-#include <float.h>
-
-#include "mcuc/mcuc.h"
-
-#if defined(__FAST_MATH__) || FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2
-#error "float arithmetic must be that of IEEE 754 in 32 bits: no -ffast-math, no x87"
-#endif
-
-typedef float __attribute__((may_alias)) mcuc_float;
+#include "mcuc/float32.h"
+#include "mcuc/wide.h"
 
 typedef struct {
     int32_t width;
@@ -92,10 +86,8 @@ MCUC_KERNEL void mcuc_quantize_f32(const mcuc_quantize_f32_params *p, const mcuc
                                    const mcuc_dst *out, int32_t y0, int32_t y1, void *scratch) {
     (void)scratch;
     for (int32_t y = y0; y < y1; y++) {
-        const int8_t *row = mcuc_src_row(in, y);
+        const mcuc_float *x = mcuc_float_src(in, y);
         int8_t *o = mcuc_dst_row(out, y);
-        MCUC_REQUIRE(mcuc_is_aligned(row));
-        const mcuc_float *x = (const mcuc_float *)(const void *)row;
         for (int32_t n = p->width; n > 0; n--) {
             *o++ = mcuc_nearest8(*x++ / p->scale, p->zp);
         }
@@ -109,11 +101,24 @@ MCUC_KERNEL void mcuc_dequantize_f32(const mcuc_dequantize_f32_params *p, const 
     (void)scratch;
     for (int32_t y = y0; y < y1; y++) {
         const int8_t *x = mcuc_src_row(in, y);
-        int8_t *row = mcuc_dst_row(out, y);
-        MCUC_REQUIRE(mcuc_is_aligned(row));
-        mcuc_float *o = (mcuc_float *)(void *)row;
+        mcuc_float *o = mcuc_float_dst(out, y);
         for (int32_t n = p->width; n > 0; n--) {
             *o++ = p->scale * (float)(*x++ - p->zp);
+        }
+    }
+}
+
+typedef mcuc_quantize_f32_params mcuc_dequantize_s16_f32_params;
+
+MCUC_KERNEL void mcuc_dequantize_s16_f32(const mcuc_dequantize_s16_f32_params *p,
+                                         const mcuc_src *in, const mcuc_dst *out, int32_t y0,
+                                         int32_t y1, void *scratch) {
+    (void)scratch;
+    for (int32_t y = y0; y < y1; y++) {
+        const int8_t *x = mcuc_src_row(in, y);
+        mcuc_float *o = mcuc_float_dst(out, y);
+        for (int32_t i = 0; i < p->width; i++) {
+            *o++ = p->scale * (float)(mcuc_wide_get(x, i, 16) - p->zp);
         }
     }
 }
