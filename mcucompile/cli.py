@@ -24,6 +24,7 @@ from mcucompile.depfile import depfile
 from mcucompile.errors import InternalError, McuCompileError
 from mcucompile.options import CompileOptions, SampleOptions
 from mcucompile.package import PACKAGE_KINDS
+from mcucompile.report.accuracy import read_validation, with_validation
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
 from mcucompile.report.html import render_html
@@ -123,6 +124,13 @@ def quantize_command(**args: Any) -> None:
     show_default=True,
     help="Where the C code runs.",
 )
+@click.option(
+    "--steps",
+    "each_step",
+    is_flag=True,
+    help="Also compare every step of one sample: float, integer reference, host and, with --on "
+    "qemu, the core.",
+)
 def validate(**args: Any) -> None:
     """Run samples through the C code, the integer reference and onnxruntime, and compare."""
     data = SampleOptions(args["data"], args["data_scale"], args["data_offset"], args["samples"])
@@ -133,6 +141,7 @@ def validate(**args: Any) -> None:
         args["labels"],
         args["where"],
         progress(args["quiet"]),
+        args["each_step"],
     )
     _write_json(args["json_file"], result.content)
     commands.echo_warnings(result.report["warnings"], lambda text: click.echo(text, err=True))
@@ -180,6 +189,12 @@ def image_command(**args: Any) -> None:
     "--compare", type=click.Path(path_type=Path), help="Show what changed since this report."
 )
 @click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Show accuracy, and each layer's noise, as `validate --json` has found them.",
+)
+@click.option(
     "--elf",
     type=click.Path(path_type=Path),
     metavar="FIRMWARE",
@@ -193,6 +208,7 @@ def report_command(
     html: Path | None,
     csv: Path | None,
     compare: Path | None,
+    validation: Path | None,
     elf: Path | None,
     max_sram: int | None,
     max_flash: int | None,
@@ -200,6 +216,8 @@ def report_command(
 ) -> None:
     """Show the report of a compiled folder, or of a report file; write it in other forms."""
     content = commands.read_report(path)
+    if validation is not None:
+        content = with_validation(content, read_validation(validation))
     if html is not None:
         _write("--html", html, render_html(content))
     if csv is not None:

@@ -113,11 +113,12 @@ def validate_model(
     labels: str | None,
     where: Where,
     progress: Progress,
+    each_step: bool = False,
 ) -> ValidateResult:
     """Compile and validate on `data`; see validate.validate."""
     compilation = compile_model(model, options, progress)
     samples = load_samples(data, compilation.graph.input_ports, labels)
-    validation = validate(compilation, samples, where, progress)
+    validation = validate(compilation, samples, where, progress, each_step)
     return ValidateResult(measure.report(compilation), validation)
 
 
@@ -218,7 +219,7 @@ def validation_text(v: Validation) -> str:
         lines.append(f"precision gain   {gain_text(v.precision_gain)}")
     if v.stack_bytes is not None:
         lines.append(f"stack            {v.stack_bytes} bytes measured")
-    return "\n".join([*lines, *_layer_lines(v)])
+    return "\n".join([*lines, *_layer_lines(v), *_step_lines(v)])
 
 
 def _layer_lines(v: Validation) -> list[str]:
@@ -235,6 +236,34 @@ def _layer_lines(v: Validation) -> list[str]:
             lines.append(head + tip)
             head = " " * len(head)
     return lines
+
+
+def _step_lines(v: Validation) -> list[str]:
+    """Every step: what quantization loses in it, and whether the C code computes it right."""
+    if not v.steps:
+        return []
+    noise = {e.name: e for e in v.layers} | {e.onnx_names: e for e in v.layers}
+    lines = ["step        alone  in the model       host       qemu"]
+    for s in v.steps:
+        e = noise.get(s.name) or noise.get(s.onnx_names)
+        known = ("", "") if e is None else (_decibels(e.own), _decibels(e.sqnr))
+        lines.append(
+            f"{s.index:4} {known[0]:>12} {known[1]:>13} {_equal(s.host):>10} {_equal(s.qemu):>10}"
+            f"  {s.op} {', '.join(s.onnx_names)}"
+        )
+    wrong = next((s for s in v.steps if s.is_wrong), None)
+    if wrong is not None:
+        lines.append(f"A BUG of mcucompile: the C code of step {wrong.index} is wrong")
+    else:
+        lines.append("no bug: the C code is the integer reference in every step of this sample; ")
+        lines[-1] += "what is lost, quantization has lost"
+    return lines
+
+
+def _equal(differing: int | None) -> str:
+    if differing is None:
+        return "not run"
+    return "equal" if differing == 0 else f"{differing:,} wrong"
 
 
 def _decibels(ratio: float | None) -> str:

@@ -16,8 +16,9 @@ from mcucompile.emulate.work import measure_work
 from mcucompile.errors import ToolchainError
 from mcucompile.ir import Array
 from mcucompile.ir.storage import array_dtype
-from mcucompile.report.build import Measured, ModelInfo, Profiled, Report, build_report
+from mcucompile.report.build import Measured, ModelInfo, Report, build_report
 from mcucompile.report.quantization import quantization
+from mcucompile.report.timing import Profiled
 
 PROFILE_SEED = 2024
 

@@ -4,6 +4,10 @@
 2. Predictions: against the original model in onnxruntime, all its graph optimizations disabled.
 3. Accuracy against labels, of both.
 4. Noise, layer by layer, of the integer reference against the float graph (`layer_errors.py`).
+
+So what is lost from float to integers is noise of quantization, which is expected, and told by
+layer; what differs from the integers to the C code is a bug, in however few bytes. For both there
+is a first layer where it shows.
 """
 
 from __future__ import annotations
@@ -41,6 +45,23 @@ DOUBTFUL = 0.99  # share of equal predictions
 
 
 @dataclass(frozen=True)
+class StepCheck:
+    """A step of the C code on one sample. host, qemu: bytes of its results that differ from the
+    integer reference, None where it was not run."""
+
+    index: int
+    op: str
+    name: str
+    onnx_names: tuple[str, ...]
+    host: int | None
+    qemu: int | None
+
+    @property
+    def is_wrong(self) -> bool:
+        return bool(self.host or self.qemu)
+
+
+@dataclass(frozen=True)
 class Validation:
     """Result of a validation.
 
@@ -54,6 +75,7 @@ class Validation:
     noise. layers: the integer reference against the float graph, on a few samples.
     precision_gain: what int16 and float32 layers bring, if there are any.
     first_diverging_layer: the first of them with little signal left. advice: what to try.
+    steps: every step of the C code, if that was asked for.
     """
 
     model: str
@@ -73,6 +95,7 @@ class Validation:
     first_diverging_layer: str | None
     advice: tuple[str, ...]
     precision_gain: PrecisionGain | None
+    steps: tuple[StepCheck, ...] = ()
 
     @property
     def is_doubtful(self) -> bool:
@@ -89,9 +112,11 @@ def validate(
     samples: Samples,
     where: Where,
     progress: Callable[[str], None] = lambda text: None,
+    each_step: bool = False,
 ) -> Validation:
     """Run every sample through the C code, the integer reference and onnxruntime.
 
+    each_step: also compare every step on one sample, on the host and `where`.
     Raises ToolchainError where a compiler or QEMU is missing or fails.
     """
     graph = compilation.graph
@@ -106,10 +131,16 @@ def validate(
         progress(f"C code on {where}: {samples.count} samples")
         outputs, stack = runner.run(inputs)
         diverging = _first_differing_sample(outputs, expected)
-        step = None
+        step: int | None = None
+        steps: tuple[StepCheck, ...] = ()
+        first = diverging or 0
+        one = [a[first : first + 1] for a in inputs]
         if diverging is not None:
-            one = [a[diverging : diverging + 1] for a in inputs]
-            step = _first_diverging_step(compilation, one, runner.dump(one))
+            differing = _differing_bytes(compilation, one, runner.dump(one))
+            step = next((k for k, count in enumerate(differing) if count), None)
+        if each_step:
+            progress("every step of one sample")
+            steps = _check_steps(compilation, one, where)
     progress(f"onnxruntime: {samples.count} samples")
     original = _original(compilation, samples)
     reals = [
@@ -140,7 +171,27 @@ def validate(
         first_diverging_layer=None if bad is None else bad.name,
         advice=advice(errors, compilation.quantized, compilation.options),
         precision_gain=compilation.quantized.gain,
+        steps=steps,
     )
+
+
+def _check_steps(
+    compilation: Compilation, one: Sequence[Array], where: Where
+) -> tuple[StepCheck, ...]:
+    """Every step on the sample `one`: on the host and, if that is `where`, under QEMU."""
+    counts: dict[Where, list[int]] = {}
+    places: tuple[Where, ...] = ("host", "qemu") if where == "qemu" else ("host",)
+    for place in places:
+        with tempfile.TemporaryDirectory(prefix="mcucompile-") as folder:
+            dumped = _Runner(compilation, Path(folder), place).dump(one)
+        counts[place] = _differing_bytes(compilation, one, dumped)
+    ops = {op.name: op for op in compilation.graph.ops()}
+    found = []
+    for k, step in enumerate(compilation.plan.steps):
+        op = ops[step.call.op]
+        qemu = counts["qemu"][k] if "qemu" in counts else None
+        found.append(StepCheck(k, op.kind, op.name, op.origin, counts["host"][k], qemu))
+    return tuple(found)
 
 
 def _original(compilation: Compilation, samples: Samples) -> list[Array]:
@@ -156,12 +207,13 @@ def _original(compilation: Compilation, samples: Samples) -> list[Array]:
 
 def require_exact(result: Validation) -> None:
     """Raise ValidationError unless the C code equals the integer reference."""
-    if result.mismatches_vs_reference:
+    wrong = next((s.index for s in result.steps if s.is_wrong), result.first_diverging_step)
+    if result.mismatches_vs_reference or wrong is not None:
         raise ValidationError(
             "MC401",
             f"model '{result.model}' on {result.on}",
             f"differs from the integer reference in {result.mismatches_vs_reference} bytes",
-            f"step {result.first_diverging_step} is the first whose output differs",
+            f"step {wrong} is the first whose output differs",
             "this is a bug of mcucompile: please report it with the model and the samples",
         )
 
@@ -205,16 +257,17 @@ def _first_differing_sample(outputs: Sequence[Array], expected: Sequence[Array])
     return int(np.argmax(differs)) if differs.any() else None
 
 
-def _first_diverging_step(
+def _differing_bytes(
     compilation: Compilation, inputs: Sequence[Array], dumped: Sequence[Array]
-) -> int | None:
+) -> list[int]:
+    """For each step, bytes of its results that are not those of the integer reference."""
     reference = run_int_all(compilation.graph, inputs)
-    for i, (step, have) in enumerate(zip(compilation.plan.steps, dumped, strict=True)):
+    found = []
+    for step, have in zip(compilation.plan.steps, dumped, strict=True):
         values = [compilation.graph.value(o.value) for o in step.call.writes]
         want = np.concatenate([to_stored(v, reference[v.name]).reshape(-1) for v in values])
-        if not np.array_equal(have.view(np.uint8)[: want.size], want):
-            return i
-    return None
+        found.append(int(np.count_nonzero(have.view(np.uint8)[: want.size] != want)))
+    return found
 
 
 def _accuracy(outputs: Array, labels: Array | None) -> float | None:

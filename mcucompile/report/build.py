@@ -12,22 +12,21 @@ from typing import Any
 
 from mcucompile import __version__
 from mcucompile.board import Board
-from mcucompile.cost.steps import estimated_cycles
-from mcucompile.cycles import cycle_model
 from mcucompile.elf import Elf
 from mcucompile.emit.constants import weight_bytes
 from mcucompile.emit.views import port_meaning
 from mcucompile.emulate.build import model_cflags
 from mcucompile.emulate.code_size import FunctionSize
-from mcucompile.emulate.work import Work
 from mcucompile.ir import Graph, Op, Port
 from mcucompile.memory import Memory
 from mcucompile.patching import Patches
 from mcucompile.plan.plan import Plan, Region, Step
+from mcucompile.report.accuracy import UNKNOWN
 from mcucompile.report.linked import linked
 from mcucompile.report.pruning import pruning
 from mcucompile.report.schedule import schedule
 from mcucompile.report.sparsity import sparsity
+from mcucompile.report.timing import Profiled, energy_source, estimate, execution, total
 
 SCHEMA_VERSION = 2
 
@@ -66,16 +65,6 @@ class Measured:
     elf: Elf | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Profiled:
-    """What an inference executes: instructions and work of each step, instructions of the whole
-    run, what lies between the steps included."""
-
-    instructions: Sequence[int]
-    work: Sequence[Work]
-    total: int
-
-
 def build_report(
     graph: Graph,
     plan: Plan,
@@ -104,9 +93,10 @@ def build_report(
         {
             **_step(graph, plan, ops[step.call.op], index, weights[index]),
             "code_bytes": _own_code(measured, index),
-            **_estimate(board, None if estimated is None else [estimated[index]]),
-            **_execution(board, profiled, index),
+            **estimate(board, None if estimated is None else [estimated[index]]),
+            **execution(board, profiled, index),
             "cycles_measured": None,
+            **UNKNOWN,
         }
         for index, step in enumerate(plan.steps)
     ]
@@ -126,7 +116,7 @@ def build_report(
             "core": board.core,
             "clock_hz": board.clock_hz,
             "cflags": " ".join(model_cflags(board)),
-            "energy": _energy_source(board),
+            "energy": energy_source(board),
         },
         "fits": _both(sram["fits"], flash["fits"]),
         "sram": sram,
@@ -135,6 +125,7 @@ def build_report(
         "outputs": _ports(graph.output_ports, graph.outputs, plan.outputs),
         "keeps_inputs": plan.keeps_inputs,
         "quantization": quantization,
+        "validation": None,
         "pruning": pruning(*(pruned or (graph, graph))),
         "sparsity": sparsity(graph, plan),
         "patches": _patches(patches),
@@ -143,8 +134,8 @@ def build_report(
         "buffers": _buffers(plan),
         "shared_code": _shared_code(measured),
         "linked": None if measured.elf is None else linked(measured.elf, model.name),
-        **_estimate(board, estimated),
-        **_total(board, profiled),
+        **estimate(board, estimated),
+        **total(board, profiled),
         "cycles_measured": None,
         "latency_ms_measured": None,
         "warnings": list(warnings),
@@ -165,7 +156,7 @@ def _patches(patches: Patches | None) -> Report | None:
 
 def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
     parts = (plan.arena_bytes, measured.stack_bytes, measured.static_bytes)
-    total = _sum(parts)
+    whole = _sum(parts)
     beside = _sum(parts[1:])
     return {
         "arena_bytes": plan.arena_bytes,
@@ -173,28 +164,28 @@ def _sram(plan: Plan, board: Board, measured: Measured) -> Report:
         "state_bytes": plan.states.size,
         "stack_bytes": measured.stack_bytes,
         "static_bytes": measured.static_bytes,
-        "total_bytes": total,
+        "total_bytes": whole,
         "lower_bound_bytes": plan.lower_bound,
         "proved_bound_bytes": plan.proved_bound,
         "available_bytes": board.ram_bytes,
         "fits": _fits(parts, board.ram_bytes),
         "regions": _parts(plan, board, beside)
         if plan.parts
-        else _regions(total, board.main_ram, board.ram),
+        else _regions(whole, board.main_ram, board.ram),
     }
 
 
 def _flash(plan: Plan, board: Board, measured: Measured) -> Report:
     constants = sum(weight_bytes(plan))
     parts = (constants, measured.code_bytes)
-    total = _sum(parts)
+    whole = _sum(parts)
     return {
         "code_bytes": measured.code_bytes,
         "const_bytes": constants,
-        "total_bytes": total,
+        "total_bytes": whole,
         "available_bytes": board.flash_bytes,
         "fits": _fits(parts, board.flash_bytes),
-        "regions": _regions(total, board.main_flash, board.flash),
+        "regions": _regions(whole, board.main_flash, board.flash),
     }
 
 
@@ -277,66 +268,6 @@ def _shared_code(measured: Measured) -> list[Report] | None:
         for f in measured.functions
         if len(f.steps) > 1
     ]
-
-
-def _execution(board: Board, profiled: Profiled | None, index: int) -> Report:
-    if profiled is None:
-        return dict.fromkeys(("instructions", "executed", "cycles", "latency_ms", "energy_uj"))
-    work = profiled.work[index]
-    cycles = cycle_model(board).cycles(work)
-    return {
-        "instructions": profiled.instructions[index],
-        "executed": {
-            **{kind.value: count for kind, count in work.instructions.items()},
-            "taken_branches": work.taken_branches,
-            "core_cycles": work.core_cycles,
-            "flash_reads": work.flash_reads,
-        },
-        "cycles": cycles,
-        **_time("", board, cycles),
-    }
-
-
-def _total(board: Board, profiled: Profiled | None) -> Report:
-    """Of the whole run; the few instructions between the steps count as one cycle each."""
-    if profiled is None:
-        keys = ("instructions_total", "cycles_total", "cycles_error", "latency_ms", "energy_uj")
-        return dict.fromkeys(keys)
-    model = cycle_model(board)
-    between = profiled.total - sum(profiled.instructions)
-    cycles = between + sum(model.cycles(work) for work in profiled.work)
-    return {
-        "instructions_total": profiled.total,
-        "cycles_total": cycles,
-        "cycles_error": model.error,
-        **_time("", board, cycles),
-    }
-
-
-def _estimate(board: Board, estimated: Sequence[int] | None) -> Report:
-    if estimated is None:
-        keys = ("instructions", "cycles", "latency_ms", "energy_uj")
-        return {f"{key}_estimated": None for key in keys}
-    cycles = estimated_cycles(board, sum(estimated))
-    return {
-        "instructions_estimated": sum(estimated),
-        "cycles_estimated": cycles,
-        **_time("_estimated", board, cycles),
-    }
-
-
-def _time(suffix: str, board: Board, cycles: int) -> Report:
-    """Milliseconds at the board's clock, and microjoules if its energy is known."""
-    milliseconds = cycles / board.clock_hz * 1000
-    energy = None if board.energy is None else board.energy.microjoules(milliseconds)
-    return {f"latency_ms{suffix}": milliseconds, f"energy_uj{suffix}": energy}
-
-
-def _energy_source(board: Board) -> Report | None:
-    if board.energy is None:
-        return None
-    per_cycle = board.energy.picojoules_per_cycle(board.clock_hz)
-    return {"picojoules_per_cycle": per_cycle, "source": board.energy.source}
 
 
 def _uses(step: Step) -> list[Report]:

@@ -25,6 +25,8 @@ FIELDS = (
     "latency_ms",
     "energy_uj_estimated",
     "energy_uj",
+    "sqnr_db",
+    "sqnr_alone_db",
 )
 
 

@@ -6,12 +6,14 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mcucompile.report.accuracy import validation_lines
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.figures import significant, whole
 from mcucompile.report.fit import arena_end, label, live_buffers, origin, peak_step
 from mcucompile.report.quantization import quantization_lines
 from mcucompile.report.schedule import schedule_lines
 from mcucompile.report.sparsity import sparsity_lines
+from mcucompile.report.timing import time_lines
 
 WIDTH = 96  # columns, unless a terminal has others
 NARROWEST = 60
@@ -43,6 +45,8 @@ _COLUMNS = (
     _Column("measured", "cycles_measured", 11),
     _Column("ms", "latency_ms", 7, significant),
     _Column("uJ", "energy_uj", 7, significant),
+    _Column("SQNR", "sqnr_db", 6, significant),
+    _Column("alone", "sqnr_alone_db", 6, significant),
 )
 
 
@@ -116,6 +120,7 @@ def _summary(report: Report) -> list[str]:
         *_port_lines("input", report["inputs"]),
         *_port_lines("output", report["outputs"]),
         *(quantization_lines(report["quantization"]) if report["quantization"] else []),
+        *validation_lines(report["validation"]),
         *_pruned_lines(report["pruning"]),
         *sparsity_lines(report["sparsity"]),
         *_patch_lines(report["patches"]),
@@ -124,7 +129,7 @@ def _summary(report: Report) -> list[str]:
         "",
         *_flash(report),
         "",
-        *_time(report),
+        *time_lines(report),
     ]
 
 
@@ -211,52 +216,6 @@ def _flash(report: Report) -> list[str]:
 
 def _region_lines(regions: Sequence[Report]) -> list[str]:
     return [f"  in {r['name']}: {_of(r['used_bytes'], r['capacity_bytes'])}" for r in regions]
-
-
-def _time(report: Report) -> list[str]:
-    if report["instructions_total"] is None:
-        unknown = "time       not measured (`mcucompile profile` counts instructions)"
-        return [unknown, *_guess(report)]
-    cycles, milliseconds = report["cycles_total"], report["latency_ms"]
-    error = f"modelled, within {report['cycles_error']:.0%} of published times"
-    return [
-        f"time       {report['instructions_total']:,} instructions, counted",
-        f"           {cycles:,} cycles, {significant(milliseconds)} ms, {error}",
-        *_measured(report),
-        *_energy(report, report["energy_uj"]),
-    ]
-
-
-def _measured(report: Report) -> list[str]:
-    """Cycles from hardware, and how far those of the model are from them."""
-    cycles = report["cycles_measured"]
-    if cycles is None:
-        return []
-    modelled = sum(step["cycles"] for step in report["steps"])
-    off = f", the model says {modelled / cycles - 1:+.1%}" if cycles else ""
-    milliseconds = significant(report["latency_ms_measured"])
-    return [f"measured   {cycles:,} cycles in the steps, {milliseconds} ms{off}"]
-
-
-def _guess(report: Report) -> list[str]:
-    if report["instructions_estimated"] is None:
-        return []
-    count, milliseconds = report["instructions_estimated"], report["latency_ms_estimated"]
-    return [
-        f"           estimate: {count:,} instructions, {significant(milliseconds, 2)} ms",
-        *_energy(report, report["energy_uj_estimated"], "about "),
-    ]
-
-
-def _energy(report: Report, microjoules: float | None, about: str = "") -> list[str]:
-    if microjoules is None:
-        return []
-    energy = report["board"]["energy"]
-    per_cycle = f"{significant(energy['picojoules_per_cycle'])} pJ a cycle"
-    return [
-        f"energy     {about}{significant(microjoules, 2 if about else 3)} uJ, {per_cycle}",
-        f"           {energy['source']}",
-    ]
 
 
 def _of(used: int | None, available: int) -> str:

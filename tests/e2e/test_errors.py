@@ -85,6 +85,7 @@ CASES = {
     "cycles_of_nothing": Case(
         "profile {d}/cnn.onnx --board stm32f746 --import {d}/text.onnx --calib {d}/good.npz", 2
     ),
+    "validation_of_nothing": Case("report {d}/planned.json --validation {d}/text.onnx", 2),
     "elf_is_none": Case("report {d}/linked.json --elf {d}/text.onnx", 2),
     "elf_of_another": Case("report {d}/linked.json --elf {d}/other.elf", 2),
     "elf_unmeasured": Case("report {d}/planned.json --elf {d}/other.elf", 2),

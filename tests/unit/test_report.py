@@ -25,12 +25,12 @@ from mcucompile.plan.planner import PlanOptions, make_plan
 from mcucompile.report.build import (
     Measured,
     ModelInfo,
-    Profiled,
     Report,
     build_report,
 )
 from mcucompile.report.fit import fit_or_raise
 from mcucompile.report.text import render_text
+from mcucompile.report.timing import Profiled
 from tests.support.mixing import Builder, random_graph
 from tests.unit.test_fuse_expand_depthwise import network, planned
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from mcucompile.board import load_board
-from mcucompile.errors import DoesNotFitError
+from mcucompile.errors import DoesNotFitError, UsageError
+from mcucompile.report.accuracy import read_validation, with_validation
 from mcucompile.report.compare import compare_text, require_limits
 from mcucompile.report.csv import render_csv
 from mcucompile.report.figures import significant
 from mcucompile.report.html import memory_map, render_html
 from mcucompile.report.text import NARROWEST, render_text
-from tests.unit.test_report import report_of
+from tests.unit.test_report import SCHEMA, report_of
 
 VOID = {"meta", "link", "br", "rect", "line", "path"}
 
@@ -171,3 +175,82 @@ def test_a_board_of_unknown_energy_says_nothing_of_it() -> None:
     assert "uJ" not in render_text(report)
     assert "Energy" not in render_html(report)
     assert "energy" not in compare_text(report, report)
+
+
+VALIDATION = {
+    "model": "net",
+    "on": "qemu",
+    "samples": 400,
+    "mismatches_vs_reference": 0,
+    "accuracy_float": 0.9875,
+    "accuracy_compiled": 0.99,
+    "top1_agreement": 0.9975,
+    "cosine": 0.999831,
+    "sqnr": 34.72,
+    "first_diverging_layer": None,
+    "advice": ["more samples"],
+}
+
+
+def _validation(report: dict, **changes: object) -> dict:
+    layers = [
+        {"name": step["name"], "onnx_names": step["onnx_names"], "sqnr": 20.0 + k, "own": None}
+        for k, step in enumerate(report["steps"])
+    ]
+    return {**VALIDATION, "layers": layers, **changes}
+
+
+def test_a_validation_in_the_report() -> None:
+    report = report_of()
+    shown = with_validation(report, _validation(report))
+    Draft202012Validator(SCHEMA).validate(shown)
+    assert [s["sqnr_db"] for s in shown["steps"]] == [20.0, 21.0, 22.0, 23.0]
+    assert {s["sqnr_alone_db"] for s in shown["steps"]} == {None}
+    text = render_text(shown)
+    assert "validated  400 samples on qemu, equal to the integer reference" in text
+    assert "accuracy 99.00%, 98.75% of the original model" in text
+    assert "SQNR 34.7 dB, cosine 0.999831" in text
+    words = " ".join(" ".join(Page(render_html(shown)).text).split())
+    assert "99.00%" in words
+    assert "SQNR, dB" in words
+    assert "SQNR, dB" not in render_html(report)
+    rows = list(csv.DictReader(io.StringIO(render_csv(shown))))
+    assert [row["sqnr_db"] for row in rows] == ["20.0", "21.0", "22.0", "23.0"]
+
+
+def test_a_validation_of_fused_layers_is_found_by_their_nodes() -> None:
+    report = report_of()
+    validation = _validation(report)
+    for layer in validation["layers"]:
+        layer["name"] += "_before"
+    assert with_validation(report, validation)["steps"][2]["sqnr_db"] == 22.0
+
+
+def test_a_validation_that_found_a_bug() -> None:
+    report = report_of()
+    wrong = with_validation(report, _validation(report, mismatches_vs_reference=7))
+    assert "7 BYTES WRONG" in render_text(wrong)
+    assert "this is a bug" in render_html(wrong)
+
+
+def test_a_validation_of_something_else(tmp_path: Path) -> None:
+    report = report_of()
+    with pytest.raises(UsageError, match="MC039"):
+        with_validation(report, _validation(report, model="other"))
+    for text in ("", "[]", "{}", '{"model": "net"}', json.dumps({**VALIDATION, "layers": [{}]})):
+        (tmp_path / "v.json").write_text(text)
+        with pytest.raises(UsageError, match="MC039"):
+            read_validation(tmp_path / "v.json")
+    with pytest.raises(UsageError, match="MC039"):
+        read_validation(tmp_path)
+    (tmp_path / "v.json").write_text(json.dumps(_validation(report)))
+    assert read_validation(tmp_path / "v.json") == _validation(report)
+
+
+def test_sparse_layers_are_on_the_page() -> None:
+    report = report_of()
+    layer = {"step": 1, "block": "1x4", "blocks": 640, "kept": 160, "bytes_saved": 1234}
+    words = " ".join(" ".join(Page(render_html({**report, "sparsity": [layer]})).text).split())
+    assert "Blocks of zero weights" in words
+    assert "1x4 160 640 1,234" in words
+    assert "Blocks of zero weights" not in render_html(report)
