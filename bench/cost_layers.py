@@ -24,6 +24,7 @@ from mcucompile.ops.concat import Concat
 from mcucompile.ops.conv import Conv2d
 from mcucompile.ops.dense import Dense
 from mcucompile.ops.expand_depthwise import ExpandDepthwise
+from mcucompile.ops.float_elements import FloatFunction
 from mcucompile.ops.global_pool import GlobalAveragePool, GlobalMaxPool
 from mcucompile.ops.gru import Gru
 from mcucompile.ops.lstm import Lstm
@@ -38,9 +39,11 @@ from mcucompile.ops.unary import Unary
 from mcucompile.ops.wide import Narrow
 from mcucompile.ops.widened import widened
 from mcucompile.plan.program import KernelCall, Optimize, Packing, Target
+from mcucompile.quant.float32 import FUNCTIONS as FLOAT_FUNCTIONS
+from mcucompile.quant.float32 import REAL
 from tests.fuzz.families import FAMILIES, case
 from tests.support.binary import binary_layer
-from tests.support.graphs import as_int16, op_graph
+from tests.support.graphs import as_float, as_int16, op_graph
 from tests.support.layers import few_valued_graph, layer_graph, sparse_graph
 from tests.support.recurrent import recurrent_graph
 
@@ -150,6 +153,7 @@ def calls() -> Iterator[KernelCall]:
     """Calls of all kernels of the runtime; image layers also with the rows of the image."""
     yield from _sums_of_products()
     yield from _wide()
+    yield from _float()
     for graph in (*_elementwise(), *_recurrent(), *_pools(), *_moves()):
         (call,) = lower(graph, Target()).calls
         yield call
@@ -168,7 +172,7 @@ def kernels() -> set[str]:
     text = "".join(f'#include "{header}"\n' for header in headers)
     gcc = ["gcc", "-std=c99", "-E", f"-I{include}", "-"]
     code = subprocess.run(gcc, input=text, capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|s16|b1))\(const mcuc_\w+_params \*", code))
+    return set(re.findall(r"\bvoid (mcuc_\w+_(?:s8|s16|b1|f32))\(const mcuc_\w+_params \*", code))
 
 
 def by_rows(call: KernelCall, height: int) -> KernelCall:
@@ -353,6 +357,34 @@ def _widened(graph: Graph) -> Iterator[KernelCall]:
         operands = [as_int16(v) if given and not v.is_constant else v for v in graph.operands(op)]
         result = as_int16(y).q if bits == 16 else y.q
         yield from lower(op_graph(widened(op, bits), operands, result), Target()).calls
+
+
+def _float() -> Iterator[KernelCall]:
+    """Operators on float32 numbers."""
+    for number, (h, w, c) in enumerate(_IMAGES):
+        image = (1, h, w, c)
+        graphs = [
+            _conv((h, w, c), 24, (1, 1)),
+            _conv((h, w, c), 10, (3, 3), pad=1),
+            _conv((h, w, c), 8, (3, 3), (2, 2)),
+            _conv((h, w, c), c, (3, 3), pad=1, groups=c),
+            _conv((h, w, c), c, (5, 5), (2, 2), pad=2, groups=c),
+            _conv((h, w, c), 12, (h, w)),
+            _of(Add("op", ()), image, image),
+            _of(Mul("op", ()), image, (1, 1, 1, c)),
+            _of(GlobalAveragePool("op", ()), image),
+            _of(AveragePool("op", (), (3, 3), (2, 2)), image),
+            _of(MaxPool("op", (), (2, 2), (2, 2)), image, y=_X),
+            layer_graph(Dense("op", ()), (1, 16 * c), (12, 16 * c), _rng()),
+        ]
+        for graph in graphs if number < 6 else graphs[:4]:
+            yield from lower(as_float(graph), Target()).calls
+        for name in sorted(FLOAT_FUNCTIONS):
+            x = Value("x", image, "float32", REAL)
+            graph = op_graph(FloatFunction("op", (), name, 0.3, 0.2), [x], REAL)
+            (call,) = lower(graph, Target()).calls
+            yield call
+            yield by_rows(call, h)
 
 
 def _variants(call: KernelCall, number: int) -> Iterator[KernelCall]:

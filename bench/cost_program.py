@@ -124,7 +124,7 @@ def _table(cases: Sequence[Case]) -> str:
     names = [f"void case{i}(int8_t *, int32_t, int32_t);\n" for i in range(len(cases))]
     rows = [f"{{case{i}, {rows_of(c.call)}, {c.step}}},\n" for i, c in enumerate(cases)]
     tables = [
-        f"const {c.data.dtype}_t case{i}_{name}[] __attribute__((aligned(4))) = "
+        f"const {ctext.C_TYPES[str(c.data.dtype)]} case{i}_{name}[] __attribute__((aligned(4))) = "
         f"{{{', '.join(map(str, c.data.reshape(-1).tolist()))}}};\n"
         for i, case in enumerate(cases)
         for name, c in case.call.params.items()
@@ -156,11 +156,12 @@ def _function(i: int, case: Case) -> Iterator[str]:
     fields = []
     for name, value in call.params.items():
         if not isinstance(value, Const):
-            fields.append(f".{name} = {ctext.integer(value)}")
+            number = ctext.floating if isinstance(value, float) else ctext.integer
+            fields.append(f".{name} = {number(value)}")
         elif _is_pooled(call, value):
             fields.append(f".{name} = (const void *)cost_pool")
         else:
-            yield f"extern const {value.data.dtype}_t case{i}_{name}[];\n"
+            yield f"extern const {ctext.C_TYPES[str(value.data.dtype)]} case{i}_{name}[];\n"
             fields.append(f".{name} = case{i}_{name}")
     text = _WHOLE.replace("static __attribute__", "__attribute__")
     yield f"void case{i}(int8_t *arena, int32_t y0, int32_t y1);\n"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mcucompile.ir import Graph, Op, Port, QParams, Value
+from mcucompile.ops.floated import floated
+from mcucompile.quant.float32 import REAL
 
 
 def op_graph(op: Op, operands: Sequence[Value], result_qparams: QParams, dtype: str = "") -> Graph:
@@ -28,6 +30,18 @@ def as_int16(value: Value) -> Value:
     """An int8 `value` with the same range as int16."""
     q = QParams((value.q.scale[0] / 256,), bits=16)
     return replace(value, dtype="int16", qparams=q)
+
+
+def as_float(graph: Graph) -> Graph:
+    """The operator of `graph` on float32 numbers, with constants of the same meaning."""
+    (op,) = graph.ops()
+    operands = [
+        replace(v, dtype="float32", qparams=None, data=v.real)
+        if v.is_constant
+        else replace(v, dtype="float32", qparams=REAL)
+        for v in graph.operands(op)
+    ]
+    return op_graph(floated(op), operands, REAL)
 
 
 def merged(graphs: Sequence[Graph]) -> Graph:

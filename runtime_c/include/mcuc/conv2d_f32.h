@@ -153,8 +153,8 @@ MCUC_KERNEL float mcuc_conv2d_f32_one(const mcuc_conv2d_f32_params *p, const mcu
     return acc;
 }
 
-MCUC_KERNEL void mcuc_store4_f32(const mcuc_conv2d_f32_params *p, mcuc_float *o,
-                                 mcuc_four_f32 acc) {
+MCUC_KERNEL void mcuc_put_clamped(const mcuc_conv2d_f32_params *p, mcuc_float *o,
+                                  mcuc_four_f32 acc) {
     o[0] = mcuc_clamp_f32(acc.v[0], p->lo, p->hi);
     o[1] = mcuc_clamp_f32(acc.v[1], p->lo, p->hi);
     o[2] = mcuc_clamp_f32(acc.v[2], p->lo, p->hi);
@@ -172,10 +172,10 @@ MCUC_KERNEL void mcuc_conv2d_f32_group(const mcuc_conv2d_f32_params *p, const mc
         if (pixels == 2) {
             mcuc_eight_f32 acc = {{bias, bias}};
             acc = mcuc_conv2d_f32_eight(p, in, at, k, w, acc);
-            mcuc_store4_f32(p, o + c, acc.at[0]);
-            mcuc_store4_f32(p, o + p->cout + c, acc.at[1]);
+            mcuc_put_clamped(p, o + c, acc.at[0]);
+            mcuc_put_clamped(p, o + p->cout + c, acc.at[1]);
         } else {
-            mcuc_store4_f32(p, o + c, mcuc_conv2d_f32_four(p, in, at, k, w, bias));
+            mcuc_put_clamped(p, o + c, mcuc_conv2d_f32_four(p, in, at, k, w, bias));
         }
     }
     for (; c < each; c++, w += size) {
@@ -229,7 +229,7 @@ MCUC_KERNEL void mcuc_depthwise_f32_four(const mcuc_depthwise_f32_params *p, con
             x += p->dw * p->cin, w += p->cin;
         }
     }
-    mcuc_store4_f32(p, o, acc);
+    mcuc_put_clamped(p, o, acc);
 }
 
 /* The result of channel c. */
