@@ -23,7 +23,8 @@ from mcucompile.options import CompileOptions
 from mcucompile.passes.recognize_binary import FEWEST_CHANNELS, recognize_binary
 from mcucompile.passes.rewrite import constant_like, set_operand
 from mcucompile.quant.output_loss import output_loss
-from mcucompile.quant.samples import load_samples, to_real
+from mcucompile.quant.runs import real_inputs
+from mcucompile.quant.samples import load_samples
 from mcucompile.reference.float_interpreter import run_float, run_float_all
 
 SAMPLES = 16  # whose activations are kept at once
@@ -49,10 +50,7 @@ def binarize(graph: Graph, options: CompileOptions) -> tuple[Graph, tuple[str, .
             "give real samples with --calib",
         )
     samples = load_samples(options.calibration, graph.input_ports)
-    inputs = [
-        to_real(array[:SAMPLES], port, graph.value(name).qparams)
-        for array, port, name in zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
-    ]
+    inputs = real_inputs(graph, samples, slice(SAMPLES))
     layers = [op for op in graph.ops_of(Conv2d, Dense) if _may_be_binary(graph, op)]
     new = _with_binary(graph, layers, run_float_all(graph, inputs))
     if not any(new.ops_of(BinaryConv2d)):

@@ -26,7 +26,8 @@ from mcucompile.ops.dense import Dense
 from mcucompile.options import Block, CompileOptions, Saliency
 from mcucompile.passes.rewrite import constant_like, set_operand
 from mcucompile.quant.output_loss import output_loss
-from mcucompile.quant.samples import is_random, load_samples, to_real
+from mcucompile.quant.runs import real_inputs
+from mcucompile.quant.samples import is_random, load_samples
 from mcucompile.reference.float_interpreter import run_float, run_float_all
 
 SAMPLES = 64  # whose activations are kept at once
@@ -54,10 +55,7 @@ def prune_blocks(graph: Graph, options: CompileOptions) -> tuple[Graph, tuple[st
             "give real samples with --calib",
         )
     samples = load_samples(options.calibration, graph.input_ports)
-    inputs = [
-        to_real(array[:SAMPLES], port, graph.value(name).qparams)
-        for array, port, name in zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
-    ]
+    inputs = real_inputs(graph, samples, slice(SAMPLES))
     saliency = options.saliency
     contents = {} if saliency == "magnitude" else run_float_all(graph, inputs)
     new, notes, pruned = graph.copy(), [], []

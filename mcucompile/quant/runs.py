@@ -22,6 +22,12 @@ def affordable(graph: Graph, samples: Samples) -> int:
     return min(samples.count, int(np.clip(MACS / max(macs, 1), FEWEST, MOST)))
 
 
+def real_inputs(graph: Graph, samples: Samples, part: slice) -> list[Array]:
+    """What the float `graph` is given for a part of the samples, in the order of its inputs."""
+    given = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
+    return [to_real(array[part], port, graph.value(name).qparams) for array, port, name in given]
+
+
 def float_runs(graph: Graph, samples: Samples) -> Iterator[dict[str, Array]]:
     """All activations of `graph` by name, a few samples at a time.
 
@@ -30,8 +36,5 @@ def float_runs(graph: Graph, samples: Samples) -> Iterator[dict[str, Array]]:
     count = samples.count if graph.is_stateful else affordable(graph, samples)
     step = count if graph.is_stateful else TOGETHER
     for start in track(starts := range(0, count, step), "float model", len(starts)):
-        given = zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
         part = slice(start, min(start + step, count))
-        yield run_float_all(
-            graph, [to_real(a[part], port, graph.value(n).qparams) for a, port, n in given]
-        )
+        yield run_float_all(graph, real_inputs(graph, samples, part))

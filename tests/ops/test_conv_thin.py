@@ -8,22 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcucompile.board import load_board
-from mcucompile.emit import EmitOptions, emit
-from mcucompile.emulate import qemu
-from mcucompile.emulate.build import build_firmware
 from mcucompile.ir import Graph, QParams
 from mcucompile.lower import lower
 from mcucompile.ops.conv import Conv2d
-from mcucompile.plan.planner import make_plan
 from mcucompile.plan.program import Target
-from mcucompile.reference.integer_interpreter import run_int
 from tests.ops.test_conv import conv
 from tests.support.ckit import check_graphs, random_inputs
 from tests.support.graphs import merged
 from tests.support.kernelkit import Case, KernelProgram, Rows
 from tests.support.layers import kernel_call, with_bias
 from tests.support.machines import HOST
+from tests.support.on_core import check_on_core
 from tests.support.tools import needs_qemu
 
 THIN, ANY, CONV2D = "mcuc_conv_thin_s8", "mcuc_conv_thin_any_s8", "mcuc_conv2d_s8"
@@ -112,18 +107,7 @@ def test_under_qemu(optimize: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     tiny = [conv((3, w, 1), 2, (2, 2), w, strides=(1, w % 2 + 1)) for w in range(5, 12)]  # shared
     graph = merged([random_thin(rng) for _ in range(10)] + first_layers() + extremes() + tiny)
-    board = load_board("nano33ble")
-    plan = make_plan(lower(graph, board.target(optimize)))  # type: ignore[arg-type]
-    folder = tmp_path / "cases"
-    for path, text in emit(graph, plan, EmitOptions("cases", optimize=optimize)).items():  # type: ignore[arg-type]
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-    firmware = build_firmware(folder, "cases", board, plan, tmp_path / "work")
-    inputs = random_inputs(graph, 3, np.random.default_rng(5))
-    outputs = qemu.run(firmware, inputs).outputs
-    for name, have, want in zip(graph.outputs, outputs, run_int(graph, inputs), strict=True):
-        np.testing.assert_array_equal(have, want, err_msg=name)
+    check_on_core(graph, optimize, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mcucompile.board import load_board
-from mcucompile.emit import EmitOptions, emit
-from mcucompile.emulate import qemu
-from mcucompile.emulate.build import build_firmware
-from mcucompile.lower import lower
-from mcucompile.plan.planner import make_plan
-from mcucompile.reference.integer_interpreter import run_int
 from tests.ops.test_conv_transpose import conv_transpose_cases
 from tests.ops.test_elementwise import add_cases, mul_cases
 from tests.ops.test_matmul import matmul_cases
@@ -28,8 +20,8 @@ from tests.ops.test_resize import resize_cases
 from tests.ops.test_shapes import transpose_cases
 from tests.ops.test_softmax import softmax_cases
 from tests.ops.test_unary import table_cases
-from tests.support.ckit import random_inputs
 from tests.support.graphs import merged
+from tests.support.on_core import check_on_core
 from tests.support.tools import needs_qemu
 
 CASES = {
@@ -51,15 +43,4 @@ CASES = {
 )
 def test_under_qemu(family: str, optimize: str, tmp_path: Path) -> None:
     graph = merged([case for cases in CASES[family] for case in cases()])
-    board = load_board("nano33ble")
-    plan = make_plan(lower(graph, board.target(optimize)))  # type: ignore[arg-type]
-    folder = tmp_path / "cases"
-    for path, text in emit(graph, plan, EmitOptions("cases", optimize=optimize)).items():  # type: ignore[arg-type]
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-    firmware = build_firmware(folder, "cases", board, plan, tmp_path / "work")
-    inputs = random_inputs(graph, 3, np.random.default_rng(5))
-    outputs = qemu.run(firmware, inputs).outputs
-    for name, have, want in zip(graph.outputs, outputs, run_int(graph, inputs), strict=True):
-        np.testing.assert_array_equal(have, want, err_msg=name)
+    check_on_core(graph, optimize, tmp_path)
