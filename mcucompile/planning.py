@@ -9,16 +9,27 @@ that leaves the smallest peak.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from mcucompile.cost.steps import step_instructions
+from mcucompile.emit.boundary import shared_kernels
 from mcucompile.ir import Graph
 from mcucompile.ir.verify import verify
 from mcucompile.lower import lower
 from mcucompile.passes.fuse_expand_depthwise import fusable_depthwise, fuse_expand_depthwise
 from mcucompile.plan.plan import Plan
-from mcucompile.plan.planner import PlanOptions, least_peak, make_plan
+from mcucompile.plan.planner import (
+    TOLERANCE,
+    PlanOptions,
+    fewest_instructions,
+    least_peak,
+    make_plan,
+)
 from mcucompile.plan.program import Program, Target
 from mcucompile.progress import track
 
 MORE_MACS = 0.25  # that fusing may cost, of all
+TRIES = 2  # to leave room for what the planner does not know of
 CROWDED = 0.95  # of the most bytes: the placement may make the second worst segment the worst
 
 
@@ -27,13 +38,33 @@ def plan_graph(graph: Graph, target: Target, options: PlanOptions) -> tuple[Grap
 
     Deterministic. Raises as `lower` and `make_plan`.
     """
-    plan = make_plan(lower(graph, target), options)
+    program = lower(graph, target)
+    if options.optimize == "balanced" and options.schedule == "auto":
+        return graph, _balanced(graph, program, target, options)
+    plan = make_plan(program, options)
     while options.optimize == "ram" and options.schedule != "whole":
         smaller = _fused_once(graph, plan, target, options)
         if smaller is None:
             break
         graph, plan = smaller
     return graph, plan
+
+
+def _balanced(graph: Graph, program: Program, target: Target, options: PlanOptions) -> Plan:
+    """A plan that takes little more instructions than the fastest with the kernels of `-O time`.
+
+    Functions that layers share take more than the planner knows; it is told to save as much.
+    """
+    fast = lower(graph, replace(target, optimize="time"))
+    most = TOLERANCE * fewest_instructions(fast, options)
+    plan = make_plan(program, replace(options, instructions=most))
+    for _ in range(TRIES):
+        count = sum(step_instructions(plan, shared_kernels(plan, "balanced")))
+        if count <= most:
+            break
+        known = sum(step_instructions(plan, [False] * len(plan.steps)))
+        plan = make_plan(program, replace(options, instructions=most - (count - known)))
+    return plan
 
 
 def _fused_once(
