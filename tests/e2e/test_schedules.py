@@ -39,7 +39,6 @@ IMPOSSIBLE = {  # no operator can be cut into patches; the input has no rows, or
     "MC003": ("rows-balanced", "rows-ram"),
 }
 BOARDS = ("nano33ble", "stm32f746", "sparkfun-edge")  # in the order of their RAM
-SUPPORTED = [p for p in sorted(zoo.ZOO.glob("models/*.onnx")) if "unsupported" not in p.stem]
 DIGITS = zoo.ROOT / "examples" / "digits" / "digits.onnx"
 
 
@@ -107,7 +106,7 @@ def test_digits_on_a_core(mode: str, tmp_path: Path) -> None:
 @zoo.needs_zoo
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("path", SUPPORTED, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", zoo.supported(), ids=lambda p: p.stem)
 def test_zoo_models(path: Path, mode: str, tmp_path: Path) -> None:
     check_on_host(path, tmp_path, mode)
 
@@ -116,6 +115,6 @@ def test_zoo_models(path: Path, mode: str, tmp_path: Path) -> None:
 @zoo.needs_zoo
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("path", SUPPORTED, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", zoo.supported(), ids=lambda p: p.stem)
 def test_zoo_models_on_a_core(path: Path, mode: str, tmp_path: Path) -> None:
     check_on_core(path, tmp_path, mode)

@@ -39,6 +39,11 @@ def model(name: str) -> Path:
     return ZOO / "models" / f"{name}.onnx"
 
 
+def supported() -> list[Path]:
+    """The models that can be compiled, sorted by name."""
+    return [p for p in sorted(ZOO.glob("models/*.onnx")) if not p.stem.startswith("unsupported")]
+
+
 def data(name: str) -> dict[str, np.ndarray]:
     """Arrays of the data file `name`, e.g. "kws01_test"."""
     with np.load(ZOO / "data" / f"{name}.npz", allow_pickle=False) as arrays:

@@ -246,6 +246,21 @@ def test_text_says_the_main_figures() -> None:
     assert unknown.count("not measured") >= 4
 
 
+@pytest.mark.parametrize(
+    ("bound", "proved", "says"),
+    [
+        (24_300, 24_300, "lower bound 24,300: no placement is smaller"),
+        (24_000, 24_300, "24,000: 300 above (1.2%), proved: no placement is smaller"),
+        (24_000, 24_100, "24,000: 300 above (1.2%), 100 of them proved"),
+        (24_000, 24_000, "24,000: 300 above (1.2%)\n"),
+    ],
+)
+def test_text_says_how_good_the_placement_is(bound: int, proved: int, says: str) -> None:
+    report = report_of()
+    bounds = {"lower_bound_bytes": bound, "proved_bound_bytes": proved}
+    assert says in render_text({**report, "sram": {**report["sram"], **bounds}})
+
+
 def test_memory_map_shows_every_step() -> None:
     lines = render_text(report_of(), width=91).splitlines()
     rows = [line.split("|")[1] for line in lines if line.count("|") == 2]
