@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-from mcucompile.options import CalibrationMethod, CompileOptions, Rounding, Saliency, SampleOptions
+from mcucompile.options import (
+    CalibrationMethod,
+    CompileOptions,
+    Rounding,
+    Saliency,
+    SampleOptions,
+    WeightForm,
+)
 from mcucompile.quant.cache import default_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +51,19 @@ def _block(text: str) -> tuple[str, float]:
 
 def _blocks(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, float]:
     return dict(_block(text) for text in value)
+
+
+def _weights(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> dict[str, WeightForm | Literal["auto"]]:
+    forms = (*get_args(WeightForm), "auto")
+    found: dict[str, Any] = {}
+    for text in value:
+        layer, _, form = text.rpartition("=")
+        if form not in forms or (layer and form == "auto"):
+            raise click.BadParameter(f"'{text}' is not [LAYER=]FORM; forms are {', '.join(forms)}")
+        found[layer] = form
+    return found
 
 
 def _floats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
@@ -205,6 +225,15 @@ COMPILE_OPTIONS = (
         "what changes the layer's results least.",
     ),
     click.option(
+        "--weights",
+        multiple=True,
+        metavar="[LAYER=]FORM",
+        callback=_weights,
+        help="How weights are stored: int8, int4, palette16, palette4, palette2 (so many values), "
+        "huffman (lossless), or auto: with the least loss that fits into flash [int8]. LAYER: only "
+        "those of this ONNX node.",
+    ),
+    click.option(
         "--no-prune-channels", is_flag=True, help="Keep channels that no output depends on."
     ),
     click.option(
@@ -283,6 +312,7 @@ def options_of(args: dict[str, Any]) -> CompileOptions:
         sparse=args["sparse"],
         prune=args["prune"],
         saliency=args["saliency"],
+        weights=args["weights"],
         keep_input=args["keep_input"],
         requant=args["requant"],
         prune_channels=not args["no_prune_channels"],

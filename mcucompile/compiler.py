@@ -13,8 +13,12 @@ from pathlib import Path
 import onnx
 
 from mcucompile.board import Board, load_board
+from mcucompile.compress.choose import Choice, fit
+from mcucompile.compress.forms import Form
+from mcucompile.compress.size import flash_bytes
+from mcucompile.compress.store import Store, Stored
 from mcucompile.emit import EmitOptions, emit
-from mcucompile.errors import UsageError
+from mcucompile.errors import DoesNotFitError, UsageError
 from mcucompile.frontend.import_graph import import_model
 from mcucompile.frontend.layout import set_input_layout
 from mcucompile.frontend.names import c_identifier
@@ -49,6 +53,7 @@ class Planned:
     source: the file's name, or the model's own if it came from no file. sha256: of the file.
     quantized: with all channels. pruned_graph: without those that nothing depends on. graph: what
     is run: that, with layers fused to save memory, or with what `patches` says cut into patches.
+    forms: of weights that were packed, by their names.
     """
 
     source: str
@@ -62,6 +67,7 @@ class Planned:
     graph: Graph
     patches: Patches | None
     plan: Plan
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,20 +77,48 @@ class Compilation(Planned):
     files: path -> text of the C sources.
     """
 
-    files: dict[str, str] = field(repr=False)
+    files: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A quantized model, whose weights are not yet stored. See Planned."""
+
+    source: str
+    model: onnx.ModelProto
+    sha256: str
+    name: str
+    board: Board
+    options: CompileOptions
+    quantized: Quantized
 
 
 def compile_model(
     source: Source, options: CompileOptions, progress: Progress = lambda text: None
 ) -> Compilation:
     """ONNX file or model to C sources. Raises McuCompileError subclasses; writes nothing."""
-    planned = plan_model(source, options, progress)
-    check_plan(planned.plan)
-    progress("emit")
-    p = planned
-    emit_options = EmitOptions(p.name, p.source, p.sha256, p.board.name, options.optimize)
-    files = emit(p.graph, p.plan, emit_options)
-    return Compilation(**{f.name: getattr(p, f.name) for f in fields(p)}, files=files)
+    draft = _draft(source, options, progress, False)
+    store = Store(draft.quantized, lambda: _border(draft, draft.quantized), options)
+    if not store.is_auto:
+        return _compilation(draft, store.stored({}), progress)
+    built: dict[tuple[tuple[str, Form], ...], Compilation] = {}
+
+    def size_of(choice: Choice) -> int:
+        compilation = _compilation(draft, store.stored(choice), progress)
+        built[tuple(choice.items())] = compilation
+        return flash_bytes(compilation.files, compilation.name, draft.board, compilation.plan)
+
+    limit = draft.board.flash_bytes
+    choice, size = fit(lambda: store.layers, limit, size_of)
+    if size > limit:
+        raise DoesNotFitError(
+            "MC303",
+            f"model '{draft.name}'",
+            f"cannot be made to fit into {limit:,} bytes of flash",
+            f"it needs {size:,} bytes with the weights of all layers as small as they can be",
+            "give --flash so many bytes, or take a smaller model",
+        )
+    return built[tuple(choice.items())]
 
 
 def plan_model(
@@ -93,11 +127,19 @@ def plan_model(
     progress: Progress = lambda text: None,
     assume_ranges: bool = False,
 ) -> Planned:
-    """Every decision of `compile_model`. Raises as it does.
+    """Every decision of `compile_model`, but for what `--weights auto` would choose by building.
 
     assume_ranges: where a float model would be run on samples to get its ranges, take some; see
-    `post_training_quantization`.
+    `post_training_quantization`. Raises as `compile_model` does.
     """
+    draft = _draft(source, options, progress, assume_ranges)
+    store = Store(draft.quantized, lambda: _border(draft, draft.quantized), options)
+    return _plan(draft, store.stored({}), progress)
+
+
+def _draft(
+    source: Source, options: CompileOptions, progress: Progress, assume_ranges: bool
+) -> _Draft:
     board = load_board(options.board).with_limits(options.ram, options.flash)
     board = board.with_regions(options.regions)
     require_fpu(options, board)
@@ -105,21 +147,46 @@ def plan_model(
     title, stem, data = _identity(source, model)
     name = c_identifier(options.name or stem).lower()
     quantized = quantize_model(model, name, options, progress, assume_ranges)
-    graph = set_border(quantized.graph, options.input_type, options.output_type)
-    if options.prune_channels and options.requant == "once":
-        graph = prune_channels(graph)
-    pruned = graph
+    sha256 = hashlib.sha256(data).hexdigest()
+    return _Draft(title, model, sha256, name, board, options, quantized)
 
+
+def _border(draft: _Draft, quantized: Quantized) -> Graph:
+    """The graph with the types of the C API, without channels that nothing depends on."""
+    options = draft.options
+    graph = set_border(quantized.graph, options.input_type, options.output_type)
+    prunes = options.prune_channels and options.requant == "once"
+    return prune_channels(graph) if prunes else graph
+
+
+def _plan(draft: _Draft, stored: Stored, progress: Progress) -> Planned:
+    options = draft.options
+    pruned = graph = _border(draft, stored.quantized)
     progress("plan")
-    target = board.target(options.optimize)
-    target = replace(target, winograd=options.winograd, sparse=options.sparse)
-    plan_options, patches = _plan_options(board, options), None
+    target = replace(
+        draft.board.target(options.optimize),
+        winograd=options.winograd,
+        sparse=options.sparse,
+        packed=stored.packing,
+    )
+    plan_options, patches = _plan_options(draft.board, options), None
     if options.schedule == "patch":
         graph, patches = split_best(graph, target, plan_options, options.patches)
     graph, plan = plan_graph(graph, target, plan_options)
-    sha256 = hashlib.sha256(data).hexdigest()
-    graphs = (quantized, pruned, graph)
-    return Planned(title, model, sha256, name, board, options, *graphs, patches, plan)
+    known = {f.name: getattr(draft, f.name) for f in fields(draft)}
+    known["quantized"] = stored.quantized
+    return Planned(
+        **known, pruned_graph=pruned, graph=graph, patches=patches, plan=plan, forms=stored.forms
+    )
+
+
+def _compilation(draft: _Draft, stored: Stored, progress: Progress) -> Compilation:
+    p = _plan(draft, stored, progress)
+    check_plan(p.plan)
+    progress("emit")
+    emit_options = EmitOptions(p.name, p.source, p.sha256, p.board.name, p.options.optimize)
+    files = emit(p.graph, p.plan, emit_options)
+    return Compilation(**{f.name: getattr(p, f.name) for f in fields(p)}, files=files)
 
 
 def _identity(source: Source, model: onnx.ModelProto) -> tuple[str, str, bytes]:

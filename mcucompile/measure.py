@@ -97,6 +97,7 @@ def report(
         quantization(c.quantized, c.options),
         step_instructions(c.plan, shared_kernels(c.plan, c.options.optimize)),
         c.patches,
+        c.forms,
     )
 
 

@@ -16,6 +16,7 @@ CalibrationMethod = Literal["minmax", "percentile", "mse", "entropy"]
 Rounding = Literal["nearest", "adaptive"]
 Block = Literal["1x4", "4x4"]
 Saliency = Literal["magnitude", "activation", "taylor"]
+WeightForm = Literal["int8", "int4", "palette16", "palette4", "palette2", "huffman"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class CompileOptions:
     sparse: leave out blocks of weights that are zero: the same choice.
     prune: share of the blocks of each layer that become zero; saliency: which of them matter least,
     see quant/prune_blocks.py.
+    weights: how weights are stored, by ONNX node, "" for all others: in a form, or ("auto") with
+    the least loss that fits into flash; see compress/store.py.
     prune_channels: remove channels that no output depends on. quantize: "binary" makes layers
     binary that were not trained for it; force: at any loss. stateful: recurrent layers keep their
     states from one run to the next.
@@ -82,6 +85,7 @@ class CompileOptions:
     sparse: bool | None = None
     prune: Mapping[Block, float] = field(default_factory=dict)
     saliency: Saliency = "magnitude"
+    weights: Mapping[str, WeightForm | Literal["auto"]] = field(default_factory=dict)
     prune_channels: bool = True
     quantize: Literal["int8", "binary"] = "int8"
     force: bool = False

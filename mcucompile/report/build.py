@@ -12,6 +12,7 @@ from typing import Any
 
 from mcucompile import __version__
 from mcucompile.board import Board
+from mcucompile.compress.forms import Form
 from mcucompile.elf import Elf
 from mcucompile.emit.constants import weight_bytes
 from mcucompile.emit.views import port_meaning
@@ -27,6 +28,7 @@ from mcucompile.report.pruning import pruning
 from mcucompile.report.schedule import schedule
 from mcucompile.report.sparsity import sparsity
 from mcucompile.report.timing import Profiled, energy_source, estimate, execution, total
+from mcucompile.report.weights import weights as stored_weights
 
 SCHEMA_VERSION = 2
 
@@ -77,12 +79,14 @@ def build_report(
     quantization: Report | None = None,
     estimated: Sequence[int] | None = None,
     patches: Patches | None = None,
+    forms: Mapping[str, Form] | None = None,
 ) -> Report:
     """The report of the quantized `graph`, placed as `plan`, on `board`.
 
     Cycles are modelled from what is profiled. pruned: the graph before and after channels were
     removed. quantization: what `report.quantization` says of it.
-    estimated: instructions of each step, without a profile. patches: what was cut.
+    estimated: instructions of each step, without a profile. patches: what was cut. forms: of
+    packed weights, by their name.
     """
     measured = measured or Measured()
     sram = _sram(plan, board, measured)
@@ -128,6 +132,7 @@ def build_report(
         "validation": None,
         "pruning": pruning(*(pruned or (graph, graph))),
         "sparsity": sparsity(graph, plan),
+        "weights": stored_weights(graph, plan, forms or {}),
         "patches": _patches(patches),
         "schedule": schedule(plan),
         "steps": steps,

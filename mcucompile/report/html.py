@@ -13,6 +13,7 @@ from typing import Any
 from mcucompile.report.build import Report, check_version
 from mcucompile.report.figures import significant, whole
 from mcucompile.report.fit import arena_end, label, origin, peak_step
+from mcucompile.report.weights import decibels
 from mcucompile.templating import render
 
 MAP_HEIGHT = 320  # units of the memory map's picture
@@ -118,6 +119,7 @@ def render_html(report: Report) -> str:
         flash=_parts(report["flash"], ("const", "code")),
         map=memory_map(report),
         significant=significant,
+        decibels=decibels,
         columns=columns,
         sparse=[(report["steps"][layer["step"]], layer) for layer in report["sparsity"]],
         rows=[(s, label(s), _cells(report, s, columns)) for s in report["steps"]],

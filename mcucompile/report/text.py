@@ -14,6 +14,7 @@ from mcucompile.report.quantization import quantization_lines
 from mcucompile.report.schedule import schedule_lines
 from mcucompile.report.sparsity import sparsity_lines
 from mcucompile.report.timing import time_lines
+from mcucompile.report.weights import weight_lines, weight_table
 
 WIDTH = 96  # columns, unless a terminal has others
 NARROWEST = 60
@@ -65,6 +66,7 @@ def render_text(report: Report, width: int = WIDTH) -> str:
         _shared_code(report),
         _largest(report),
         _pruned(report),
+        weight_table(report),
     ]
     sections = [
         _warnings(report, width),
@@ -123,6 +125,7 @@ def _summary(report: Report) -> list[str]:
         *validation_lines(report["validation"]),
         *_pruned_lines(report["pruning"]),
         *sparsity_lines(report["sparsity"]),
+        *weight_lines(report["weights"]),
         *_patch_lines(report["patches"]),
         "",
         *_sram(report),

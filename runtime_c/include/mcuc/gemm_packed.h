@@ -54,30 +54,45 @@ MCUC_SHARED void mcuc_palette_table(const mcuc_unpack *u) {
     }
 }
 
-/* A pair of channels of `words` words to w, at most three words too many. */
-MCUC_SHARED void mcuc_palette_pair(mcuc_unpack *u, uint32_t *w, int32_t words) {
+/* A pair of channels of `words` words to w by a palette of 16. */
+MCUC_SHARED void mcuc_palette16_pair(mcuc_unpack *u, uint32_t *w, int32_t words) {
     const uint16_t *codes = u->codes, *t = u->table;
     uint32_t *const end = w + words;
-    if (u->bits == 4) {
+    for (uint32_t *const blocks = w + (words & ~3); w != blocks; w += 4) {
 #pragma GCC unroll 4
-        for (; w != end; w++) {
-            const uint32_t c = *codes++;
-            *w = mcuc_unpack_word(t[c & 255], t[c >> 8]);
+        for (int32_t i = 0; i < 4; i++) {
+            const uint32_t c = codes[i];
+            w[i] = mcuc_unpack_word(t[c & 255], t[c >> 8]);
         }
-    } else if (u->bits == 2) {
-        for (; w < end; w += 2) {
-            const uint32_t c = *codes++;
-            w[0] = mcuc_unpack_word(t[c & 15], t[c >> 4 & 15]);
-            w[1] = mcuc_unpack_word(t[c >> 8 & 15], t[c >> 12]);
-        }
-    } else {
-        for (; w < end; w += 4) {
-            const uint32_t c = *codes++;
-            w[0] = mcuc_unpack_word(t[c & 3], t[c >> 2 & 3]);
-            w[1] = mcuc_unpack_word(t[c >> 4 & 3], t[c >> 6 & 3]);
-            w[2] = mcuc_unpack_word(t[c >> 8 & 3], t[c >> 10 & 3]);
-            w[3] = mcuc_unpack_word(t[c >> 12 & 3], t[c >> 14]);
-        }
+        codes += 4;
+    }
+    for (; w != end; w++) {
+        const uint32_t c = *codes++;
+        *w = mcuc_unpack_word(t[c & 255], t[c >> 8]);
+    }
+    u->codes = codes;
+}
+
+/* The same by a palette of 4; maybe one word too many. */
+MCUC_SHARED void mcuc_palette4_pair(mcuc_unpack *u, uint32_t *w, int32_t words) {
+    const uint16_t *codes = u->codes, *t = u->table;
+    for (uint32_t *const end = w + words; w < end; w += 2) {
+        const uint32_t c = *codes++;
+        w[0] = mcuc_unpack_word(t[c & 15], t[c >> 4 & 15]);
+        w[1] = mcuc_unpack_word(t[c >> 8 & 15], t[c >> 12]);
+    }
+    u->codes = codes;
+}
+
+/* The same by a palette of 2; at most three words too many. */
+MCUC_SHARED void mcuc_palette2_pair(mcuc_unpack *u, uint32_t *w, int32_t words) {
+    const uint16_t *codes = u->codes, *t = u->table;
+    for (uint32_t *const end = w + words; w < end; w += 4) {
+        const uint32_t c = *codes++;
+        w[0] = mcuc_unpack_word(t[c & 3], t[c >> 2 & 3]);
+        w[1] = mcuc_unpack_word(t[c >> 4 & 3], t[c >> 6 & 3]);
+        w[2] = mcuc_unpack_word(t[c >> 8 & 3], t[c >> 10 & 3]);
+        w[3] = mcuc_unpack_word(t[c >> 12 & 3], t[c >> 14]);
     }
     u->codes = codes;
 }
@@ -158,8 +173,12 @@ MCUC_KERNEL void mcuc_unpack_streams(mcuc_unpack *u, int32_t bits, uint32_t *w, 
     const int32_t words = (elements + 1) / 2;
     for (int32_t c = 0; c < channels; c += 2) {
         mcuc_store_pair(w, u->ends[0], u->ends[1]);
-        if (bits > 0) {
-            mcuc_palette_pair(u, w + 2, words);
+        if (bits == 4) {
+            mcuc_palette16_pair(u, w + 2, words);
+        } else if (bits == 2) {
+            mcuc_palette4_pair(u, w + 2, words);
+        } else if (bits == 1) {
+            mcuc_palette2_pair(u, w + 2, words);
         } else {
             mcuc_huffman_pair(u, w + 2, words);
         }
