@@ -23,7 +23,11 @@ from mcucompile.errors import McuCompileError
 @click.option("--core", "cores", multiple=True, type=click.Choice(list(BOARDS)))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write them there, too.")
 @click.option("--update-budgets", is_flag=True, help="Measure the models and keep the figures.")
-@click.option("--fit-costs", is_flag=True, help="Fit the estimate of instructions to all kernels.")
+@click.option(
+    "--fit-costs",
+    is_flag=True,
+    help="Fit the estimate of instructions to all kernels, or to those of the headers NAMES.",
+)
 @click.option("--check-costs", is_flag=True, help="Compare it with profiles of models.")
 @click.option("--placement", is_flag=True, help="Arenas, their bounds, and how long plans take.")
 def main(
@@ -38,7 +42,7 @@ def main(
     if update_budgets:
         budgets.save(figures for _, figures in _models(names, budgets.CORE))
     if fit_costs:
-        click.echo(case_errors(costs.refit(_progress)))
+        click.echo(case_errors(costs.refit(_progress, names)))
     if check_costs:
         for core in cores or (costs.CORE,):
             click.echo(model_errors(check_models(names, core, _progress)))

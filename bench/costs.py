@@ -13,7 +13,7 @@ from bench.budgets import compiler_version
 from bench.cost_program import Case, count
 from bench.figures import BOARDS
 from mcucompile.board import load_board
-from mcucompile.cost import FILE, Coefficients, features, forget_table, instructions, mode_of
+from mcucompile.cost import FILE, Coefficients, features, forget_table, instructions, mode_of, table
 from mcucompile.cost.window import Bands, rows_of
 from mcucompile.ir import Array
 from mcucompile.plan.program import KernelCall
@@ -70,24 +70,34 @@ def measure(all_cases: Sequence[Case], core: str = CORE) -> list[Sample]:
     return [Sample(case, n) for case, n in zip(all_cases, counted, strict=True)]
 
 
-def refit(progress: Progress) -> list[Sample]:
-    """Measure all kernels, and write the coefficients. Raises ToolchainError."""
-    layers = list(cases(cost_layers.calls()))
+def refit(progress: Progress, names: Sequence[str] = ()) -> list[Sample]:
+    """Measure all kernels, or those of the headers whose paths contain one of `names`, and write
+    their coefficients; those of others stay. Raises ToolchainError."""
+    calls = [
+        call
+        for call in cost_layers.calls()
+        if not names or any(name in call.header for name in names)
+    ]
+    layers = list(cases(calls))
     progress(f"count the instructions of {len(layers)} cases")
     samples = measure(layers)
-    write(fits(samples))
+    known = {name: dict(modes) for name, modes in table().items()} if names else {}
+    write(dict(sorted((known | fits(samples, known)).items())))
     forget_table()
     return samples
 
 
-def fits(samples: Iterable[Sample]) -> dict[str, dict[str, Coefficients]]:
-    """Kernel or header -> mode -> coefficients."""
+def fits(
+    samples: Iterable[Sample], known: Mapping[str, Mapping[str, Coefficients]] | None = None
+) -> dict[str, dict[str, Coefficients]]:
+    """Kernel or header -> mode -> coefficients. known: of headers that the samples are not of."""
     groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.case.call.header, sample.mode].append(sample)
     found: dict[str, dict[str, Coefficients]] = defaultdict(dict)
     for (header, mode), group in sorted(groups.items()):
-        common = fit(group, found.get(LIKE.get(header, ""), {}).get(mode))
+        like = LIKE.get(header, "")
+        common = fit(group, (found.get(like) or (known or {}).get(like, {})).get(mode))
         found[header][mode] = common
         for kernel in sorted({s.case.call.kernel for s in group}):
             own = [s for s in group if s.case.call.kernel == kernel]
@@ -143,13 +153,13 @@ def _restricted(a: Array, b: Array, x: Array, free: Array) -> Array:
     return np.zeros_like(x)
 
 
-def write(table: Mapping[str, Mapping[str, Coefficients]]) -> None:
+def write(coefficients_of: Mapping[str, Mapping[str, Coefficients]]) -> None:
     lines = [
         "# Executed instructions of each thing that kernels do, which mcucompile/cost/features.py",
         f"# counts, on a {CORE}. Written by `{COMMAND}`.",
         f'compiler = "{compiler_version()}" # of arm-none-eabi-gcc',
     ]
-    for name, modes in table.items():
+    for name, modes in coefficients_of.items():
         lines += ["", f'["{name}"]' if "/" in name else f"[{name}]"]
         for mode, coefficients in modes.items():
             numbers = ", ".join(f"{n} = {x:g}" for n, x in coefficients.items() if x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from mcucompile.board import Board
@@ -18,12 +19,17 @@ def step_instructions(plan: Plan, shared: Sequence[bool]) -> list[int]:
     """Estimated executed instructions of each step of `plan`.
 
     shared: for each step, does it run in a function shared with others? (see emit/boundary.py)
+    Rows of which nobody in its segment has asked for are not computed.
     """
     in_rows = {k for s in plan.segments if s.mode == "rows" for k in range(s.first, s.end)}
-    return [
-        round(instructions(step.call, step.rows if k in in_rows else None, not shared[k]))
-        for k, step in enumerate(plan.steps)
-    ]
+    computed = Counter[int]()
+    for k, begin, end in plan.events():
+        computed[k] += end - begin
+    found = []
+    for k, step in enumerate(plan.steps):
+        whole = instructions(step.call, step.rows if k in in_rows else None, not shared[k])
+        found.append(round(whole * computed[k] / step.total_rows))
+    return found
 
 
 def estimated_cycles(board: Board, count: float) -> int:

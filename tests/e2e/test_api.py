@@ -166,7 +166,6 @@ def test_assumed_ranges_are_as_good_as_calibrated_ones(entry) -> None:
 # Models for which the cost model of a kernel is further off: see the figures in docs/api.md.
 FURTHER = {
     "onnx2c_lstm_k1": "a recurrent layer of 3 numbers, of which calls are a third",
-    "onnx2c_mnist_cntk": "5x5 convolution of an image of 14x14, most of whose windows are padded",
     "own_bnn_mnist_padone_float": "binary convolution of 32 channels with thresholds",
     "own_bnn_mnist_padone_pm1_float": "binary convolution of 32 channels with thresholds",
 }

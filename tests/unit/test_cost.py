@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from bench import cost_layers, costs
 from bench.budgets import compiler_version
 from bench.cost_check import check_model
 from bench.cost_program import Case
 from bench.models import MODELS
-from mcucompile.compiler import compile_model
+from mcucompile.compiler import compile_model, plan_model
 from mcucompile.cost import MODES, features, fitted_compiler, fitted_kernels, instructions, table
 from mcucompile.cost.features import generic
+from mcucompile.cost.steps import step_instructions
 from mcucompile.cost.window import Bands, rows_of
 from mcucompile.measure import report
 from mcucompile.ops.conv import Conv2d
@@ -23,6 +25,7 @@ from mcucompile.options import CompileOptions
 from mcucompile.plan.program import KernelCall, Operand
 from mcucompile.report.text import render_text
 from tests.support.layers import kernel_call, layer_graph
+from tests.support.models import model_of
 from tests.support.tools import needs, needs_qemu
 from tests.support.zoo import ZOO
 
@@ -132,6 +135,25 @@ def test_the_report_states_the_estimate() -> None:
     assert total == sum(step["instructions_estimated"] for step in content["steps"])
     assert 1.0 < content["latency_ms_estimated"] * 64_000 / total < 2.5  # cycles per instruction
     assert f"estimate: {total:,} instructions" in render_text(content)
+
+
+def test_rows_that_nobody_reads_are_not_estimated() -> None:
+    """A pool of 3x3 with stride 3 leaves the last 2 of 14 rows alone."""
+    pool = helper.make_node("MaxPool", ["c"], ["y"], "pool", kernel_shape=[3, 3], strides=[3, 3])
+    conv = helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[2, 2, 2, 2])
+    weights = {"w": np.random.default_rng(1).normal(size=(16, 8, 5, 5))}
+    model = model_of([conv, pool], {"x": (1, 8, 14, 14)}, {"y": (1, 16, 4, 4)}, weights)
+    whole, rows = (
+        plan_model(model, CompileOptions("nano33ble", schedule=schedule, winograd=False)).plan
+        for schedule in ("whole", "stream")
+    )
+    estimates = []
+    for plan in (whole, rows):
+        (k,) = (k for k, s in enumerate(plan.steps) if s.call.kernel.startswith("mcuc_conv2d"))
+        estimates.append(step_instructions(plan, [False] * len(plan.steps))[k])
+        computed = sum(end - begin for step, begin, end in plan.events() if step == k)
+        assert computed == (14 if plan is whole else 12)
+    assert estimates[1] == pytest.approx(estimates[0] * 12 / 14, rel=0.1)
 
 
 @needs_qemu
