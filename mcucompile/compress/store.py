@@ -45,8 +45,8 @@ class Stored:
 class Store:
     """Stores the weights of `quantized` as `options.weights` says.
 
-    pruned: makes its graph without channels that nobody needs. Raises UsageError MC045 if a layer
-    that is named does not exist or cannot be packed, MC046 if rounding is to be TFLite's.
+    pruned: makes its graph without channels that nobody needs. Raises UsageError MC047 if a layer
+    that is named does not exist or cannot be packed, MC048 if rounding is to be TFLite's.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Store:
         lossy = any(w in ("auto", *SIZES) for w in options.weights.values())
         if lossy and options.requant == "tflite":
             raise UsageError(
-                "MC046",
+                "MC048",
                 "--weights",
                 "does not go with --requant tflite",
                 "weights that change do not give TFLite's results",
@@ -104,7 +104,7 @@ class Store:
         if unknown:
             names = ", ".join(f"'{layer.origin[0]}'" for layer in layers if layer.origin)
             raise UsageError(
-                "MC045",
+                "MC047",
                 f"--weights {unknown[0]}={self._named[unknown[0]]}",
                 "names no layer whose weights can be packed",
                 f"these can: {names}" if names else "the model has none",
