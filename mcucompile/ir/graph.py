@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import networkx as nx
 
@@ -129,12 +129,19 @@ class Graph:
                 yield now
 
     def operands(self, op: Op) -> tuple[Value, ...]:
-        edges = sorted(self._nx.in_edges("o:" + op.name, keys=True), key=lambda e: e[2])
-        return tuple(self._nx.nodes[e[0]]["payload"] for e in edges)
+        return self._wired(self._nx.pred, op)
 
     def results(self, op: Op) -> tuple[Value, ...]:
-        edges = sorted(self._nx.out_edges("o:" + op.name, keys=True), key=lambda e: e[2])
-        return tuple(self._nx.nodes[e[1]]["payload"] for e in edges)
+        return self._wired(self._nx.succ, op)
+
+    def _wired(self, neighbours: Mapping[str, Mapping[str, Any]], op: Op) -> tuple[Value, ...]:
+        """The values beside `op`, once per slot, in the order of the slots; none of an op that is
+        not in the graph (any more)."""
+        node, known = "o:" + op.name, self._nx.nodes
+        if node not in self._nx:
+            return ()
+        slots = sorted((slot, v) for v, edges in neighbours[node].items() for slot in edges)
+        return tuple(known[v]["payload"] for _, v in slots)
 
     def result(self, op: Op) -> Value:
         """The only result of `op`."""

@@ -35,7 +35,8 @@ def prune_channels(graph: Graph) -> Graph:
         graph = graph.copy()
         _fold(graph)
         graph = remove_dead(graph)
-        _select(graph, _needed(graph))
+        rules = [_rules(graph, op) for op in graph.ops()]
+        _select(graph, rules, _needed(graph, rules))
         verify(graph, "quantized", "prune_channels")
     return graph
 
@@ -80,12 +81,12 @@ def _placed(graph: Graph, value: Value) -> Value:
 # -- backwards: what is needed ----------------------------------------------------------------
 
 
-def _needed(graph: Graph) -> Kept:
+def _needed(graph: Graph, forwards: Sequence[ChannelRules]) -> Kept:
     """The channels to keep."""
     activations = [v for v in graph.values() if not v.is_constant]
     fixed = (*graph.inputs, *graph.outputs)
     kept = {v.name: np.full(channels(v), v.name in fixed) for v in activations}
-    rules = [_rules(graph, op) for op in reversed(graph.ops())]
+    rules = forwards[::-1]
     _close(rules, kept)
     for value in activations:
         flags = _filled(kept[value.name])
@@ -146,9 +147,8 @@ def _broken_words(kept: Kept) -> int:
 # -- and without the rest ---------------------------------------------------------------------
 
 
-def _select(graph: Graph, kept: Kept) -> None:
+def _select(graph: Graph, every: Sequence[ChannelRules], kept: Kept) -> None:
     """Remove all but the `kept` channels, and operators that are left without any."""
-    every = [_rules(graph, op) for op in graph.ops()]
     dead = [rules for rules in every if not any(kept[v.name].any() for v in rules.results)]
     for rules in every:
         flags = rules.linked(_flags(rules, kept))
