@@ -101,6 +101,26 @@ CLOSE = {"tt_mbv2_w035_128_float": 0.9}
 
 @zoo.needs_zoo
 @pytest.mark.slow
+def test_one_step_of_the_input_changes_predictions_of_close_classes(tmp_path: Path) -> None:
+    """What CLOSE allows is no more than what the model does by itself."""
+    (name,) = CLOSE
+    calibration, test = case(name).samples(tmp_path)
+    options = CompileOptions("", calibration=calibration)
+    graph = quantize_model(load_model(zoo.model(name)), "model", options, lambda text: None).graph
+    (x,) = stored_inputs(graph, load_samples(test, graph.input_ports).arrays)
+    moved = x.reshape(len(x), -1).copy()
+    at = np.random.default_rng(0).integers(0, moved.shape[1], len(x))
+    one = moved[np.arange(len(x)), at]
+    moved[np.arange(len(x)), at] = np.where(one < 127, one + 1, one - 1)
+    before, after = (
+        run_int(graph, [a.reshape(x.shape)])[0].reshape(len(x), -1) for a in (x, moved)
+    )
+    assert np.mean(before != after) > 0.4
+    assert np.mean(before.argmax(1) == after.argmax(1)) < 0.95
+
+
+@zoo.needs_zoo
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FLOAT, *SAMPLES])
 def test_zoo(name: str, tmp_path: Path) -> None:
     path, written = zoo.model(name), tmp_path / "model.onnx"

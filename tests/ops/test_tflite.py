@@ -3,6 +3,7 @@ models against what TFLite's reference kernels computed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from mcucompile.compiler import absorb_qdq, import_model, load_model
 from mcucompile.ir import Array, Graph
+from mcucompile.ops.conv import Conv2d
+from mcucompile.ops.dense import Dense
 from mcucompile.ops.softmax import Softmax
 from mcucompile.passes import run_passes
 from mcucompile.quant.legalize import legalize
@@ -81,6 +84,7 @@ EXACT = [
     "st_stmnist_int8qdq",
     "tflm_hello_world_int8qdq",
     "tflm_person_detect_int8qdq",
+    "tinyengine_mcunet_vww_int8qdq",
     "tinymaix_mnist_dw_int8qdq",
 ]
 SLOW = ["st_mobilenetv2_035_128_person_int8qdq", "tinyengine_persondet_int8qdq"]
@@ -115,6 +119,44 @@ def test_outputs_are_tflites(name: str) -> None:
     x, expected = reference(name, graph)
     for value, have in zip(graph.outputs, run_int(graph, [x]), strict=True):
         np.testing.assert_array_equal(have.reshape(len(x), -1), expected[value])
+
+
+@zoo.needs_zoo
+@pytest.mark.slow
+def test_outputs_without_softmax_are_tflites_within_a_step() -> None:
+    graph = tflite_graph("tflm_mobilenetv2_224_int8qdq")
+    x, expected = reference("tflm_mobilenetv2_224_int8qdq", graph)
+    (logits,) = run_int(graph, [x])
+    assert graph.outputs[0] in expected
+    assert np.abs(logits.reshape(len(x), -1) - expected[graph.outputs[0]]).max() <= 1
+
+
+@zoo.needs_zoo
+def test_no_rounding_gives_micro_speechs_reference() -> None:
+    """Its file and the original model differ by more than rounding: the logits that lead to other
+    outputs are not near a tie, whatever rounding the layer before them has."""
+    graph = tflite_graph("tflm_micro_speech_int8qdq")
+    x, expected = reference("tflm_micro_speech_int8qdq", graph)
+    ours = run_int_all(graph, [x])
+    (conv,), (dense,) = graph.ops_of(Conv2d), graph.ops_of(Dense)
+    wrong = np.any(ours[graph.outputs[0]].reshape(3, -1) != expected[graph.outputs[0]], axis=1)
+    assert wrong.tolist() == [False, False, True]
+
+    def exact(op: Conv2d | Dense, stored: Array) -> Array:
+        """Real sums in steps of the result, before rounding."""
+        given, w, b = graph.operands(op)
+        assert w.data is not None
+        sums = stored.astype(np.float64) - given.q.zero_point
+        (sums,) = replace(op, clamp=None).evaluate([sums, w.data.astype(np.float64), b.data])
+        return sums * (given.q.scale[0] * np.asarray(w.q.scale)) / graph.result(op).q.scale[0]
+
+    hidden = exact(conv, ours[graph.operands(conv)[0].name])
+    zero = graph.result(conv).q.zero_point
+    for rounded in (np.rint(hidden), np.floor(hidden + 0.5), np.ceil(hidden - 0.5)):
+        stored = np.clip(rounded + zero, zero, 127).reshape(3, -1)
+        logits = exact(dense, stored)[2] + graph.result(dense).q.zero_point
+        np.testing.assert_allclose(np.abs(logits[1:] % 1 - 0.5).min(), 0.0877, atol=0.001)
+        np.testing.assert_array_equal(np.rint(logits[1:]), [108, 120, 108])
 
 
 @zoo.needs_zoo
