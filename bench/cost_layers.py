@@ -261,7 +261,7 @@ def _packed() -> Iterator[KernelCall]:
 
 
 def _few_valued(graph: Graph, number: int) -> tuple[Graph, Packing]:
-    values = (16, 4, 2, 100)[number % 4]
+    values = (16, 4, 2, 100, 8)[number % 5]
     return few_valued_graph(graph, values, _rng()), "huffman" if values > 16 else "palette"
 
 

@@ -229,7 +229,7 @@ COMPILE_OPTIONS = (
         multiple=True,
         metavar="[LAYER=]FORM",
         callback=_weights,
-        help="How weights are stored: int8, int4, palette16, palette4, palette2 (so many values), "
+        help="How weights are stored: int8, int4, palette16, 8, 4 or 2 (so many values), "
         "huffman (lossless), or auto: with the least loss that fits into flash [int8]. LAYER: only "
         "those of this ONNX node.",
     ),

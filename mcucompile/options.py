@@ -16,7 +16,7 @@ CalibrationMethod = Literal["minmax", "percentile", "mse", "entropy"]
 Rounding = Literal["nearest", "adaptive"]
 Block = Literal["1x4", "4x4"]
 Saliency = Literal["magnitude", "activation", "taylor"]
-WeightForm = Literal["int8", "int4", "palette16", "palette4", "palette2", "huffman"]
+WeightForm = Literal["int8", "int4", "palette16", "palette8", "palette4", "palette2", "huffman"]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,15 @@ import numpy as np
 from mcucompile.ir import Array
 from mcucompile.ir.types import QMAX
 
-Kind = Literal["int4", "palette16", "palette4", "palette2"]
+Kind = Literal["int4", "palette16", "palette8", "palette4", "palette2"]
 
-SIZES: dict[Kind, int] = {"int4": 16, "palette16": 16, "palette4": 4, "palette2": 2}
+SIZES: dict[Kind, int] = {
+    "int4": 16,
+    "palette16": 16,
+    "palette8": 8,
+    "palette4": 4,
+    "palette2": 2,
+}
 BINS = 2 * QMAX + 1  # of weights before they are clustered
 ROUNDS = 3  # of values for given scales, and scales for given values
 SWEEPS = 8

@@ -18,7 +18,7 @@ from mcucompile.plan.program import Packing
 from mcucompile.quant.post_training import Quantized
 from mcucompile.quant.samples import Samples, is_random, load_samples, random_samples
 
-AUTO_KINDS: tuple[Kind, ...] = ("palette16", "palette4", "palette2")
+AUTO_KINDS: tuple[Kind, ...] = ("palette16", "palette8", "palette4", "palette2")
 LEAST_WEIGHTS = 512  # of a layer that a form for all layers changes
 # A Huffman code is decoded once in a run of a layer; so many uses of a weight are worth it.
 LEAST_USES = 48

@@ -24,7 +24,7 @@ def _decoding(p: Any, calls: int, elements: int) -> Features:
     pairs, blocks = -(-p["cout"] // 2), -(-p["cout"] // p["block"])
     words = calls * pairs * -(-elements // 2)
     return {
-        **{f"decode{b}": words * (p["bits"] == b) for b in (0, 1, 2, 4)},
+        **{f"decode{b}": words * (p["bits"] == b) for b in (0, 1, 2, 3, 4)},
         "decode_pairs": calls * pairs,
         "decode_blocks": calls * blocks,
         "decode_tables": calls * (4 ** p["bits"] if p["bits"] else 256),

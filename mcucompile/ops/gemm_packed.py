@@ -17,7 +17,7 @@ from mcucompile.ir import Array
 from mcucompile.ops import gemm, huffman
 from mcucompile.plan.program import Const, KernelCall, Target
 
-PALETTE_BITS = (1, 2, 4)
+PALETTE_BITS = (1, 2, 3, 4)
 LEAST_BLOCK = 4  # channels
 # Bytes of decoded weights at a time: more cost SRAM, fewer expand activations more often.
 STREAM_BYTES = {"time": 16384, "balanced": 8192, "ram": 2048}
@@ -124,10 +124,10 @@ def pack(layer: gemm.Layer, order: Array, packing: str) -> Packed:
     entries = np.unique(layer.weights)
     bits = next(b for b in PALETTE_BITS if len(entries) <= 2**b)
     places = np.searchsorted(entries, weights).astype(np.uint16)
-    each = 16 // bits
+    each = 16 if bits == 3 else 16 // bits  # weights of a whole number of codes
     places = np.pad(places, ((0, 0), (0, -places.shape[1] % each)))
-    shifts = np.arange(0, 16, bits, dtype=np.uint16)
-    codes = (places.reshape(-1, each) << shifts).sum(axis=1).astype(np.uint16)
+    digits = places[..., None] >> np.arange(bits, dtype=np.uint16) & 1
+    codes = np.packbits(digits.astype(np.uint8), bitorder="little").view("<u2").astype(np.uint16)
     palette = np.pad(entries, (0, 2**bits - len(entries)), mode="edge").astype(np.int8)
     why = f"its weights take {len(entries)} values, {bits} bits for each"
     return Packed(codes, ends, palette, bits, why)

@@ -112,7 +112,7 @@ def dense_sparse(dice: Dice) -> Graph:
 def packed(dice: Dice) -> Graph:
     """A layer of any kind whose weights take few values."""
     make = dice.one_of([conv1x1, conv1x1, dense, _same3, _any_conv])
-    return few_valued_graph(make(dice), dice.one_of([1, 2, 3, 4, 9, 16, 40, 256]), dice.rng)
+    return few_valued_graph(make(dice), dice.one_of([1, 2, 3, 4, 7, 9, 16, 40, 256]), dice.rng)
 
 
 def depthwise(dice: Dice) -> Graph:

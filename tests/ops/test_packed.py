@@ -71,7 +71,7 @@ def random_layer(rng: np.random.Generator, values: int) -> Graph:
 
 def random_case(name: str, rng: np.random.Generator, packing: Packing) -> Case:
     most = 16 if packing == "palette" else 256
-    graph = random_layer(rng, int(rng.choice([2, 3, 4, 11, 16, most])))
+    graph = random_layer(rng, int(rng.choice([2, 3, 4, 7, 8, 11, 16, most])))
     wishes = {
         "packed": {"": packing},
         "optimize": str(rng.choice(["time", "balanced", "ram"])),
@@ -93,14 +93,14 @@ def test_random_layers_in_every_way_they_may_be_called(packing: Packing, tmp_pat
         *("mcuc_conv2d_packed_s8", "mcuc_conv2d_packed_any_s8"),
     }
     bits = {c.params["bits"] for c in calls if "packed" in c.kernel}
-    assert bits == ({1, 2, 4} if packing == "palette" else {0})
+    assert bits == ({1, 2, 3, 4} if packing == "palette" else {0})
     KernelProgram(HOST, tmp_path).check(cases)
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_with_constant_parameters_and_the_rounding_of_tflite(packing: Packing) -> None:
     rng = np.random.default_rng(42)
-    graphs = [random_layer(rng, values) for values in (2, 4, 16)]
+    graphs = [random_layer(rng, values) for values in (2, 4, 8, 16)]
     graphs.append(with_rounding(random_layer(rng, 16), "tflite"))
     check_graphs(graphs, machine=Forced(HOST, packing))
 
@@ -117,7 +117,9 @@ def test_on_a_core(core: Core, tmp_path: Path) -> None:
 # -- how they are stored -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("values", "bits"), [(2, 1), (3, 2), (4, 2), (5, 4), (16, 4)])
+@pytest.mark.parametrize(
+    ("values", "bits"), [(2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (16, 4)]
+)
 def test_places_in_the_palette_take_as_few_bits_as_they_can(values: int, bits: int) -> None:
     graph = few_valued_graph(conv((12, 12, 64), 64, (1, 1)), values, np.random.default_rng(1))
     call = call_of(graph, Target(packed={"w": "palette"}))

@@ -12,7 +12,7 @@ from mcucompile.compress.forms import Form, LayerForms
 from mcucompile.compress.palettes import SIZES, Kind, few_valued
 from mcucompile.ir import Array
 
-KINDS: tuple[Kind, ...] = ("int4", "palette16", "palette4", "palette2")
+KINDS: tuple[Kind, ...] = ("int4", "palette16", "palette8", "palette4", "palette2")
 
 
 def random_weights(seed: int = 3) -> tuple[Array, Array]:
@@ -47,7 +47,7 @@ def test_more_values_lose_less_and_a_palette_less_than_equal_steps() -> None:
         )
         for kind in KINDS
     }
-    assert lost["palette16"] < lost["int4"] < lost["palette4"] < lost["palette2"]
+    assert lost["palette16"] < lost["int4"] < lost["palette8"] < lost["palette4"] < lost["palette2"]
     power = noise(weights, np.zeros_like(weights), np.diag(np.diag(moments)))
     assert lost["palette16"] < 0.02 * power
 

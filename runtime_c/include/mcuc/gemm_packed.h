@@ -3,8 +3,8 @@
  *
  * ends     for each pair of channels: bias0, bias1, m0, m1
  * codes    one per weight, in the order of the bytes of stream words
- *   bits 1, 2, 4: places in a palette of 2, 4 or 16 weights, the first one in the lowest bits. Each
- *          pair of channels begins at a new number.
+ *   bits 1, 2, 3, 4: places in a palette of 2, 4, 8 or 16 weights, the first one in the lowest
+ *          bits. Each pair of channels begins at a new number; with 3 bits, at a new three.
  *   bits 0: a canonical Huffman code of at most 16 bits per weight, the first bit in the highest
  *          place. One number more than there are is read.
  * entries  the palette; or how many codes have 1, 2, ... 16 bits, and the weights in the order of
@@ -69,6 +69,20 @@ MCUC_SHARED void mcuc_palette16_pair(mcuc_unpack *u, uint32_t *w, int32_t words)
     for (; w != end; w++) {
         const uint32_t c = *codes++;
         *w = mcuc_unpack_word(t[c & 255], t[c >> 8]);
+    }
+    u->codes = codes;
+}
+
+/* The same by a palette of 8; at most three words too many. */
+MCUC_SHARED void mcuc_palette8_pair(mcuc_unpack *u, uint32_t *w, int32_t words) {
+    const uint16_t *codes = u->codes, *t = u->table;
+    for (uint32_t *const end = w + words; w < end; w += 4) {
+        const uint32_t c = codes[0] | (uint32_t)codes[1] << 16, d = codes[2];
+        w[0] = mcuc_unpack_word(t[c & 63], t[c >> 6 & 63]);
+        w[1] = mcuc_unpack_word(t[c >> 12 & 63], t[c >> 18 & 63]);
+        w[2] = mcuc_unpack_word(t[c >> 24 & 63], t[c >> 30 | (d << 2 & 63)]);
+        w[3] = mcuc_unpack_word(t[d >> 4 & 63], t[d >> 10]);
+        codes += 3;
     }
     u->codes = codes;
 }
@@ -175,6 +189,8 @@ MCUC_KERNEL void mcuc_unpack_streams(mcuc_unpack *u, int32_t bits, uint32_t *w, 
         mcuc_store_pair(w, u->ends[0], u->ends[1]);
         if (bits == 4) {
             mcuc_palette16_pair(u, w + 2, words);
+        } else if (bits == 3) {
+            mcuc_palette8_pair(u, w + 2, words);
         } else if (bits == 2) {
             mcuc_palette4_pair(u, w + 2, words);
         } else if (bits == 1) {
