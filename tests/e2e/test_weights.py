@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from bench.accuracy import case
 from mcucompile.compiler import Compilation, compile_model
@@ -21,6 +22,7 @@ from mcucompile.report.html import render_html
 from mcucompile.report.text import render_text
 from mcucompile.validate import validate
 from tests.support import zoo
+from tests.support.models import model_of
 from tests.support.tools import needs_cross
 
 DIGITS = zoo.ROOT / "examples/digits"
@@ -154,6 +156,27 @@ def test_without_samples_a_warning_says_that_the_loss_is_unknown() -> None:
     compilation = compile_model(zoo.model("mlperf_kws_int8qdq"), options)
     assert any("packed" in s.call.kernel for s in compilation.plan.steps)
     assert any("without calibration data" in w for w in compilation.quantized.warnings)
+
+
+def test_auto_stores_binary_weights_of_int8_layers_as_bits() -> None:
+    """As BinaryConnect trains them: plus or minus a number per channel. No result changes."""
+    rng = np.random.default_rng(6)
+    scale = rng.uniform(0.15, 0.3, (24, 1, 1, 1))
+    weights = np.where(rng.random((24, 16, 3, 3)) < 0.5, -scale, scale)
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv", pads=[1, 1, 1, 1])]
+    given = {"w": weights, "b": rng.normal(0, 0.1, 24)}
+    model = model_of(nodes, {"x": (1, 16, 8, 8)}, {"y": (1, 24, 8, 8)}, given)
+    options = CompileOptions("nano33ble", winograd=False)
+    before, auto = (compile_model(model, replace(options, weights=w)) for w in ({}, {"": "auto"}))
+    (call,) = (s.call for s in auto.plan.steps if "packed" in s.call.kernel)
+    assert call.params["bits"] == 1
+    assert call.consts[0].data.nbytes == 24 * 144 // 8
+    (layer,) = report(auto)["weights"]
+    assert (layer["form"], layer["noise"]) == ("palette2", 0)
+    for a, b in zip(before.graph.values(), auto.graph.values(), strict=True):
+        assert a.data is None or np.array_equal(a.data, b.data)
+    samples = load_samples(SampleOptions("random", limit=2), auto.graph.input_ports)
+    assert validate(auto, samples, "host").mismatches_vs_reference == 0
 
 
 @pytest.mark.slow
