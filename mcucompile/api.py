@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -192,7 +193,7 @@ def _options(board: str | Path, given: Mapping[str, Any]) -> Iterator[CompileOpt
     with tempfile.TemporaryDirectory(prefix="mcucompile-") as folder:
         samples = _samples(given.get("calibration"), Path(folder) / "samples.npz")
         options = CompileOptions(board=str(board), calibration=samples, **rest)
-        _check_choices(options)
+        _check(options)
         yield options
 
 
@@ -207,19 +208,40 @@ def _samples(given: Any, file: Path) -> SampleOptions | None:
     return SampleOptions(str(file))
 
 
-def _check_choices(options: CompileOptions) -> None:
-    """Raise UsageError MC023 where an option is none of the words that it may be."""
+def _check(options: CompileOptions) -> None:
+    """Raise UsageError MC023 where an option is nothing that it may be."""
     hints = get_type_hints(CompileOptions)
     for option in fields(options):
-        words, value = _words(hints[option.name]), getattr(options, option.name)
-        if words and value not in words:
+        hint, value = hints[option.name], getattr(options, option.name)
+        if not _is_a(value, hint):
+            words = _words(hint)
+            kind = str(hint).replace("typing.", "").replace("collections.abc.", "")
             raise UsageError(
                 "MC023",
                 f"option {option.name}",
                 f"cannot be {value!r}",
-                "it is one of " + ", ".join(repr(w) for w in words),
-                "give one of these",
+                "it is one of " + ", ".join(repr(w) for w in words) if words else f"it is {kind}",
+                "see mcucompile.options.CompileOptions",
             )
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Is `value` of the type that an annotation of CompileOptions says?"""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in args
+    if origin in (Union, UnionType):
+        return any(_is_a(value, a) for a in args)
+    if origin is tuple:
+        each = args[:1] * len(value) if isinstance(value, tuple) and args[-1] is ... else args
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_is_a, value, each))
+    if origin is not None:  # a Mapping
+        return isinstance(value, origin) and all(
+            _is_a(k, args[0]) and _is_a(v, args[1]) for k, v in value.items()
+        )
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def _words(hint: Any) -> tuple[str, ...]:

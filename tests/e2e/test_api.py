@@ -118,10 +118,39 @@ def test_wrong_options() -> None:
     assert "'balanced'" in str(caught.value)
     with pytest.raises(UsageError, match=r"MC023.*schedule"):
         mcucompile.compile(DIGITS / "digits.onnx", "nano33ble", schedule="fast")
+    wrong: dict[str, object] = {
+        "weights": "auto",
+        "regions": "DTCM",
+        "ram": "64k",
+        "flash": True,
+        "patches": (2,),
+        "input_mean": (1, "2"),
+        "keep_input": 1,
+        "prune": {"1x4": "half"},
+        "dims": [("n", 1)],
+    }
+    for option, value in wrong.items():
+        with pytest.raises(UsageError, match=rf"MC023.*{option}"):
+            mcucompile.estimate(DIGITS / "digits.onnx", "nano33ble", **{option: value})
     with pytest.raises(UsageError, match="MC012"):
         mcucompile.estimate(
             DIGITS / "digits.onnx", "nano33ble", calibration={"y": np.zeros((1, 1, 8, 8))}
         )
+
+
+def test_options_of_every_kind_are_taken() -> None:
+    options: dict[str, object] = {
+        "ram": 100_000,
+        "dims": {"batch": 1},
+        "input_type": "uint8",
+        "input_scale": (1, 0.5)[:1],
+        "input_mean": (0,),
+        "winograd": None,
+        "sparse": False,
+        "optimize": "ram",
+        "calibration_cache": None,
+    }
+    assert mcucompile.estimate(DIGITS / "digits.onnx", "nano33ble", **options).fits
 
 
 def test_an_empty_model_is_refused() -> None:
