@@ -7,9 +7,21 @@ from click.testing import CliRunner
 
 from bench.__main__ import main
 from bench.placement import OPTIMIZE, Placed, placed
+from mcucompile.plan.program import Optimize
 from tests.support import zoo
 
-SMALL = ["mlperf_vww96_int8qdq", "mlperf_kws_int8qdq", "tinyengine_mcunet_vww_int8qdq"]
+SMALL = ["mlperf_vww96_int8qdq", "mlperf_kws_int8qdq"]
+
+ARENAS = {  # bytes with -O balanced, with -O ram, and with -O ram where the input arrives in rows
+    "mlperf_kws_int8qdq": (8_608, 5_340, 5_028),
+    "mlperf_resnet8_int8qdq": (22_016, 14_656, 13_600),
+    "mlperf_vww96_int8qdq": (31_224, 29_400, 12_216),
+    "rand_mbv2_w035_144": (67_560, 67_560, 20_904),
+    "rand_mcunet_in0_48": (17_376, 11_744, 8_336),
+    "rand_mcunet_in3_176": (99_464, 99_464, 47_360),
+    "rand_mcunet_in4_160": (114_768, 97_616, 62_096),
+    "tinyengine_mcunet_vww_int8qdq": (23_720, 22_184, 12_104),
+}
 
 
 def test_the_example_in_all_modes() -> None:
@@ -49,3 +61,7 @@ def check(name: str) -> None:
     assert len(found) in (len(OPTIMIZE), 2 * len(OPTIMIZE))  # not every input has rows
     for one in found:
         assert not one.flaws, one
+    arenas = {(p.optimize, p.stream_input): p.arena for p in found}
+    modes: list[tuple[Optimize, bool]] = [("balanced", False), ("ram", False), ("ram", True)]
+    for mode, most in zip(modes, ARENAS.get(name, ()), strict=False):
+        assert arenas[mode] <= most
