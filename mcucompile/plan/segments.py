@@ -127,8 +127,11 @@ class Segmenter:
 
     def _best_order(self, first: int, end: int, turn: int, limit: float) -> Trace | None:
         """The streamed segment in the order of asking that needs the fewest bytes."""
-        orders = [self._stream(first, end, turn, o, limit) for o in self._orders(first, end)]
-        return min((t for t in orders if t is not None), key=lambda t: t.peak, default=None)
+        best = None
+        for order in self._orders(first, end):
+            trace = self._stream(first, end, turn, order, limit if best is None else best.peak)
+            best = trace or best
+        return best
 
     def _orders(self, first: int, end: int) -> range:
         """The order matters where a step that works in place asks for several operands."""
