@@ -152,6 +152,8 @@ def advice(
         tips.append("--equalize")
     if not options.mixed and options.requant == "once":
         tips.append("--mixed auto")
+    if options.mixed and not options.float_layers:
+        tips.append("--float-layers auto, on cores with a floating-point unit")
     if not options.bias_correction and options.rounding == "nearest":
         tips.append("--bias-correction")
     others = [m for m in ("mse", "percentile", "minmax") if m != options.calibration_method]
