@@ -75,6 +75,11 @@ def test_advice_names_only_what_has_not_been_tried() -> None:
         OPTIONS, rounding="adaptive", equalize=True, mixed="auto", calibration_method="minmax"
     )
     tips = advice((), replace(quantized, source="samples"), tried)
+    assert tips == (
+        "--float-layers auto, on cores with a floating-point unit",
+        "another --calib-method: mse or percentile",
+    )
+    tips = advice((), replace(quantized, source="samples"), replace(tried, float_layers="auto"))
     assert tips == ("another --calib-method: mse or percentile",)
     untried = replace(OPTIONS, bias_correction=False)
     text = " ".join(advice((), replace(quantized, source="samples"), untried))
