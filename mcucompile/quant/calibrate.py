@@ -50,7 +50,11 @@ def calibration_samples(graph: Graph, options: CompileOptions) -> Samples | None
 
 
 def _is_partly_quantized(graph: Graph) -> bool:
-    return any(v.qparams is not None and not v.is_constant for v in graph.values())
+    """Does the model bring ranges? That of an input may be an option; see border.preprocess."""
+    ports = zip(graph.inputs, graph.input_ports, strict=True)
+    raw = {n for n, p in ports if p.preprocessing and p.preprocessing.form == "exact"}
+    known = (v for v in graph.values() if v.qparams is not None and not v.is_constant)
+    return any(v.name not in raw for v in known)
 
 
 def calibrate(

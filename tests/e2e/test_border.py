@@ -194,3 +194,10 @@ def test_a_zoo_model_takes_raw_pixels() -> None:
     np.testing.assert_array_equal(
         have, own.graph.value(own.graph.outputs[0]).q.dequantize(expected)
     )
+
+
+def test_raw_numbers_need_no_calibration_data(tmp_path: Path) -> None:
+    """As any float model, one with a raw input compiles with random ranges."""
+    path = models.save(models.small_cnn(), tmp_path / "cnn.onnx")
+    options = CompileOptions("nano33ble", input_type="uint8", input_scale=(0.5,), input_mean=(3.0,))
+    assert compile_model(path, options).quantized.source == "random"
