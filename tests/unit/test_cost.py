@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from bench import cost_layers, costs
+from bench import cost_layers, cost_parts, costs
 from bench.budgets import compiler_version
 from bench.cost_check import check_model
 from bench.cost_program import Case
@@ -53,9 +53,9 @@ def calls() -> list[KernelCall]:
 
 @needs("gcc")
 def test_every_kernel_has_a_fit(calls: list[KernelCall]) -> None:
-    kernels = cost_layers.kernels()
+    kernels = cost_parts.kernels()
     assert len(kernels) > 50
-    assert kernels - {c.kernel for c in calls} == set(), "bench/cost_layers.py lacks layers of them"
+    assert kernels - {c.kernel for c in calls} == set(), "bench/cost_*.py lack layers of them"
     assert kernels - fitted_kernels() == set(), f"run `{costs.COMMAND}`"
 
 
@@ -163,7 +163,7 @@ def test_layers_are_estimated_within_15_percent() -> None:
     pointwise, depthwise, conv = _conv(40, 1), _conv(24, 3, groups=24), _conv(16, 3)
     cases = [
         *(Case(call) for call in (pointwise, depthwise, conv)),
-        Case(cost_layers.by_rows(pointwise, 18), 1),
+        Case(cost_parts.by_rows(pointwise, 18), 1),
         Case(depthwise, 2),
         Case(conv, 2),
         Case(conv, specialized=False),
