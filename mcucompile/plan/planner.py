@@ -203,7 +203,7 @@ class _Search:
         if self.options.optimize == "balanced" and self.options.schedule == "auto":
             assert most is not None
             peak = _balanced_peak(segmenter, least, most)
-        if ram is not None and (self.options.optimize == "time" or peak > ram > least.peak):
+        if ram is not None and (self.options.optimize == "time" or peak > ram):
             return [*(int(ram * s) for s in FITTING), least.peak]
         return [int(peak * s) for s in SLACK]
 

@@ -12,7 +12,7 @@ from mcucompile.plan import offsets
 from mcucompile.plan.check import check_plan
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.planner import PlanOptions, make_plan
-from mcucompile.plan.program import RowWindow
+from mcucompile.plan.program import Optimize, RowWindow
 from mcucompile.plan.segments import Segmenter
 from mcucompile.plan.stores import build_network
 from mcucompile.reference.arena_interpreter import run_plan
@@ -65,6 +65,18 @@ def test_random_plans_are_right(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 400))
 def test_more_random_plans_are_right(seed: int) -> None:
     check_seed(seed)
+
+
+@pytest.mark.parametrize("optimize", ["time", "balanced"])
+def test_what_does_not_fit_is_as_small_as_it_can_be(optimize: Optimize) -> None:
+    build = RowBuilder((24, 3, 4))
+    y = build.block("b", build.block("a", build.inputs[0], 3, 1), 3)
+    program = build.program(y)
+    (free, small, smallest) = (
+        make_plan(program, options).arena_size
+        for options in (PlanOptions(optimize), PlanOptions(optimize, ram=1), PlanOptions("ram"))
+    )
+    assert small == smallest < free
 
 
 @pytest.mark.parametrize("stride", [1, 2])
