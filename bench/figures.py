@@ -105,4 +105,5 @@ def _compile_graph(graph: Graph, board: Board, wishes: Mapping[str, Any]) -> Com
     nothing, options = onnx.ModelProto(), CompileOptions(board.name)
     quantized = Quantized(graph, graph, "model")
     names = ("layer", nothing, "", "layer")
-    return Compilation(*names, board, options, quantized, graph, graph, None, plan, files)
+    parts = (board, options, quantized, graph, graph, None, plan)
+    return Compilation(*names, *parts, files=files)
