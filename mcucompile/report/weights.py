@@ -37,7 +37,7 @@ def _layer(graph: Graph, op: Op, call: KernelCall, forms: Mapping[str, Form]) ->
     size = sum(const.data.nbytes for const in call.consts) - CHANNEL_BYTES * w.shape[0]
     form = forms.get(w.name)
     return {
-        "form": _form(call),
+        "form": _form(call, form),
         "weights": w.elements,
         "bytes": size,
         "bytes_saved": w.elements - size,
@@ -46,7 +46,7 @@ def _layer(graph: Graph, op: Op, call: KernelCall, forms: Mapping[str, Form]) ->
     }
 
 
-def _form(call: KernelCall) -> str:
+def _form(call: KernelCall, chosen: Form | None) -> str:
     if "winograd" in call.kernel:
         return "winograd"
     if "sparse" in call.kernel:
@@ -54,6 +54,8 @@ def _form(call: KernelCall) -> str:
     bits = call.params.get("bits")
     if "packed" not in call.kernel or not isinstance(bits, int):
         return "int8"
+    if chosen is not None and chosen.name == "int4":  # a palette of equal steps
+        return "int4"
     return f"palette{2**bits}" if bits else "huffman"
 
 
@@ -87,7 +89,7 @@ def weight_table(report: Report) -> list[str]:
 
 
 def _is_packed(layer: Report) -> bool:
-    return str(layer["form"]).startswith(("palette", "huffman"))
+    return str(layer["form"]).startswith(("int4", "palette", "huffman"))
 
 
 def decibels(noise: float) -> str:

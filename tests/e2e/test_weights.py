@@ -75,6 +75,13 @@ def test_what_few_values_cost(form: WeightForm, least: float) -> None:
     assert reference_accuracy(compilation, SampleOptions(f"{DIGITS}/test.npz", limit=200)) >= least
 
 
+@pytest.mark.parametrize("form", ["int4", "palette8"])
+def test_the_report_calls_forms_as_they_were_asked_for(form: WeightForm) -> None:
+    found = report(compiled(form))
+    assert {layer["form"] for layer in found["weights"]} == {"int8", form}
+    assert f"  {form} " in render_text(found)
+
+
 def test_palettes_change_nothing_but_constants() -> None:
     before, few = (compiled(form) for form in ("int8", "palette16"))
     for a, b in zip(before.graph.values(), few.graph.values(), strict=True):
