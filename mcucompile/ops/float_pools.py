@@ -11,6 +11,7 @@ import numpy as np
 from mcucompile.ir import Array, QuantRule, Shape, Value
 from mcucompile.ops.float32 import Float, float_call
 from mcucompile.ops.global_pool import GlobalAveragePool, GlobalMaxPool
+from mcucompile.ops.only_window import OnlyWindow
 from mcucompile.ops.pool import AveragePool, MaxPool, Pool2d
 from mcucompile.plan.program import KernelCall, Target
 from mcucompile.quant.float32 import bounds, clamped
@@ -81,40 +82,20 @@ class FloatMaxPool(Float, MaxPool):
 
 
 @dataclass(frozen=True)
-class FloatGlobalAveragePool(Float, GlobalAveragePool):
+class FloatGlobalAveragePool(OnlyWindow, Float, GlobalAveragePool):
     """The mean of a whole image: of its only window."""
 
-    def _pool(self, image: Shape) -> FloatAveragePool:
+    def window(self, image: Shape) -> FloatAveragePool:
         kernel = image[1], image[2]
         return FloatAveragePool(self.name, self.origin, kernel, (1, 1), clamp=self.clamp)
 
-    def evaluate_int(
-        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
-    ) -> tuple[Array, ...]:
-        return self._pool(operands[0].shape).evaluate_int(operands, results, arrays)
-
-    def lower(
-        self, operands: Sequence[Value], results: Sequence[Value], target: Target
-    ) -> KernelCall:
-        return self._pool(operands[0].shape).lower(operands, results, target)
-
 
 @dataclass(frozen=True)
-class FloatGlobalMaxPool(Float, GlobalMaxPool):
+class FloatGlobalMaxPool(OnlyWindow, Float, GlobalMaxPool):
     """The largest number of a whole image: of its only window."""
 
     quant_rule: ClassVar[QuantRule] = QuantRule.FIXED
 
-    def _pool(self, image: Shape) -> FloatMaxPool:
+    def window(self, image: Shape) -> FloatMaxPool:
         kernel = image[1], image[2]
         return FloatMaxPool(self.name, self.origin, kernel, (1, 1), clamp=self.clamp)
-
-    def evaluate_int(
-        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
-    ) -> tuple[Array, ...]:
-        return self._pool(operands[0].shape).evaluate_int(operands, results, arrays)
-
-    def lower(
-        self, operands: Sequence[Value], results: Sequence[Value], target: Target
-    ) -> KernelCall:
-        return self._pool(operands[0].shape).lower(operands, results, target)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mcucompile.ir import Array, Op, Shape, Value
 from mcucompile.ops.global_pool import GlobalAveragePool, GlobalMaxPool
+from mcucompile.ops.only_window import OnlyWindow
 from mcucompile.ops.pool import AveragePool, MaxPool, Pool2d
 from mcucompile.ops.wide import Wide, bounds, operand, why
 from mcucompile.plan.program import KernelCall, Target
@@ -85,23 +86,13 @@ def _mean_params(mean: WideMean) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class WideGlobalAveragePool(Wide, GlobalAveragePool):
+class WideGlobalAveragePool(OnlyWindow, Wide, GlobalAveragePool):
     """The mean of a whole image: of its only window."""
 
-    def _pool(self, image: Shape) -> WideAveragePool:
+    def window(self, image: Shape) -> WideAveragePool:
         return WideAveragePool(
             self.name, self.origin, (image[1], image[2]), (1, 1), clamp=self.clamp, bits=self.bits
         )
-
-    def evaluate_int(
-        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
-    ) -> tuple[Array, ...]:
-        return self._pool(operands[0].shape).evaluate_int(operands, results, arrays)
-
-    def lower(
-        self, operands: Sequence[Value], results: Sequence[Value], target: Target
-    ) -> KernelCall:
-        return self._pool(operands[0].shape).lower(operands, results, target)
 
 
 @dataclass(frozen=True)
@@ -124,19 +115,9 @@ class WideMaxPool(Wide, MaxPool):
 
 
 @dataclass(frozen=True)
-class WideGlobalMaxPool(Wide, GlobalMaxPool):
+class WideGlobalMaxPool(OnlyWindow, Wide, GlobalMaxPool):
     """The largest number of a whole image: of its only window."""
 
-    def _pool(self, image: Shape) -> WideMaxPool:
+    def window(self, image: Shape) -> WideMaxPool:
         kernel = image[1], image[2]
         return WideMaxPool(self.name, self.origin, kernel, (1, 1), clamp=self.clamp)
-
-    def evaluate_int(
-        self, operands: Sequence[Value], results: Sequence[Value], arrays: Sequence[Array]
-    ) -> tuple[Array, ...]:
-        return self._pool(operands[0].shape).evaluate_int(operands, results, arrays)
-
-    def lower(
-        self, operands: Sequence[Value], results: Sequence[Value], target: Target
-    ) -> KernelCall:
-        return self._pool(operands[0].shape).lower(operands, results, target)
