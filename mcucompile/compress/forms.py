@@ -21,7 +21,8 @@ from mcucompile.ops.softmax import Softmax
 from mcucompile.options import WeightForm
 from mcucompile.quant.post_training import Quantized
 from mcucompile.quant.refine import Constants, LayerRun, refine
-from mcucompile.quant.samples import Samples, to_real
+from mcucompile.quant.runs import real_inputs
+from mcucompile.quant.samples import Samples
 from mcucompile.reference.float_interpreter import run_float
 
 SAMPLES = 16  # that outputs are compared on
@@ -164,10 +165,7 @@ def _gains(
     if not tried:
         return {}
     graph = _without_softmax(original)
-    inputs = [
-        to_real(a if graph.is_stateful else a[:SAMPLES], port, graph.value(n).qparams)
-        for a, port, n in zip(samples.arrays, graph.input_ports, graph.inputs, strict=True)
-    ]
+    inputs = real_inputs(graph, samples, slice(None if graph.is_stateful else SAMPLES))
     wanted = run_float(graph, inputs)
     gains = {}
     named = {op.name: op for op in graph.ops()}

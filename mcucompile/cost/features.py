@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import gcd, prod
 from typing import Any
 
-from mcucompile.cost import binary, convolutions, dense, float32, packed, wide
+from mcucompile.cost import binary, convolutions, dense, float32, packed, plain, wide
 from mcucompile.cost.convolutions import Features, bounds_of
 from mcucompile.cost.window import Bands, full_windows, taps_inside
 from mcucompile.plan.program import KernelCall
@@ -319,13 +319,13 @@ FAMILIES: dict[str, Family] = {
     "mcuc/binary_pool.h": binary.binary_pool,
     "mcuc/binarize.h": binary.binarize,
     "mcuc/conv2d_s16.h": wide.conv2d_s16,
-    "mcuc/pool_s16.h": wide.pool_s16,
-    "mcuc/add_s16.h": wide.elements_s16,
-    "mcuc/narrow_s16.h": wide.elements_s16,
+    "mcuc/pool_s16.h": plain.pool,
+    "mcuc/add_s16.h": plain.elements,
+    "mcuc/narrow_s16.h": plain.elements,
     "mcuc/conv2d_f32.h": float32.conv2d_f32,
-    "mcuc/pool_f32.h": float32.pool_f32,
-    "mcuc/elements_f32.h": float32.elements_f32,
-    "mcuc/functions_f32.h": float32.elements_f32,
+    "mcuc/pool_f32.h": plain.pool,
+    "mcuc/elements_f32.h": plain.elements,
+    "mcuc/functions_f32.h": plain.elements,
     "mcuc/add.h": elementwise,
     "mcuc/mul.h": elementwise,
     "mcuc/lut.h": lut,

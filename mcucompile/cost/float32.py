@@ -55,35 +55,3 @@ def _pairs(
             pairs, taps, i = pairs + 1, taps + len(inside[i]), i + 1
         i += 1
     return pairs, taps
-
-
-def pool_f32(call: KernelCall, bands: Bands, specialized: bool) -> Features:
-    """mcuc/pool_f32.h."""
-    p: Any = call.params
-    rows, width, channels = bands.rows, p["out_width"], p["channels"]
-    high = taps_inside(
-        rows, p["stride_h"], p["kernel_h"], p["dilation_h"], p["pad_top"], p["height"]
-    )
-    wide = taps_inside(
-        width, p["stride_w"], p["kernel_w"], p["dilation_w"], p["pad_left"], p["width"]
-    )
-    return {
-        "taps": high * wide * channels,
-        "tap_rows": high * width * channels,
-        "numbers": rows * width * channels,
-        "pixels": rows * width,
-        "rows": rows,
-        "calls": bands.calls,
-    }
-
-
-def elements_f32(call: KernelCall, bands: Bands, specialized: bool) -> Features:
-    """mcuc/elements_f32.h and mcuc/functions_f32.h."""
-    p: Any = call.params
-    pixels = bands.rows * p.get("pixels", 1)
-    return {
-        "numbers": pixels * p["width"],
-        "pixels": pixels,
-        "rows": bands.rows,
-        "calls": bands.calls,
-    }

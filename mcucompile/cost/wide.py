@@ -28,35 +28,3 @@ def conv2d_s16(call: KernelCall, bands: Bands, specialized: bool) -> Features:
         "rows": rows,
         "calls": bands.calls,
     }
-
-
-def pool_s16(call: KernelCall, bands: Bands, specialized: bool) -> Features:
-    """mcuc/pool_s16.h."""
-    p: Any = call.params
-    rows, width, channels = bands.rows, p["out_width"], p["channels"]
-    high = taps_inside(
-        rows, p["stride_h"], p["kernel_h"], p["dilation_h"], p["pad_top"], p["height"]
-    )
-    wide = taps_inside(
-        width, p["stride_w"], p["kernel_w"], p["dilation_w"], p["pad_left"], p["width"]
-    )
-    return {
-        "taps": high * wide * channels,
-        "tap_rows": high * width * channels,
-        "numbers": rows * width * channels,
-        "pixels": rows * width,
-        "rows": rows,
-        "calls": bands.calls,
-    }
-
-
-def elements_s16(call: KernelCall, bands: Bands, specialized: bool) -> Features:
-    """mcuc/add_s16.h and mcuc/narrow_s16.h."""
-    p: Any = call.params
-    pixels = bands.rows * p.get("pixels", 1)
-    return {
-        "numbers": pixels * p["width"],
-        "pixels": pixels,
-        "rows": bands.rows,
-        "calls": bands.calls,
-    }
