@@ -203,6 +203,8 @@ FURTHER = {
     "own_bnn_mnist_padone_pm1_float": "binary convolution of 32 channels with thresholds",
 }
 
+TOO_LARGE = ("rand_mcunet_in4_160", "tflm_mobilenetv2_224_int8qdq")  # for every board's flash
+
 
 def _counted(name: str, marks: Sequence[pytest.MarkDecorator]) -> object:
     known = [pytest.mark.xfail(reason=FURTHER[name], strict=True)] if name in FURTHER else []
@@ -219,6 +221,7 @@ def test_instructions_are_within_5_percent_of_the_profile(name: str) -> None:
         if estimate.fits:
             break
     else:
+        assert name in TOO_LARGE
         pytest.skip("it fits no board")
     counted = profile(compile_model(path, CompileOptions(board, dims=dims))).total
     assert estimate.instructions == pytest.approx(counted, rel=0.05)

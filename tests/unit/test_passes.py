@@ -57,9 +57,6 @@ OTHERS = {
 @pytest.mark.parametrize(("name", "transposes"), OTHERS.items())
 def test_other_models(name: str, transposes: int) -> None:
     """NCHW models keep the Transpose of their input, which the C API takes as it is."""
-    path = zoo.model(name)
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    graph = run_passes(absorb_qdq(import_model(load_model(path))))
+    graph = run_passes(absorb_qdq(import_model(load_model(zoo.model(name)))))
     count = Counter(kinds(graph))
     assert (count["Transpose"], count["Pad"]) == (transposes, 0)
