@@ -2,7 +2,7 @@
 
 The forms are described in `runtime_c/include/mcuc/gemm_packed.h`. The weights are those of the
 graph, so results are those of the other kernels, bit for bit: what a palette may do to accuracy has
-been done before (`quant/compress.py`).
+been done before (`mcucompile/compress/`).
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def float_layers(
     """`graph` with the float32 layers that `options` ask for, its ranges, and the layers' names.
 
     ranges: of the float, normalized `graph`. "auto" tries the layers that add most noise, each
-    with those that read its result. Raises
-    UsageError MC041 if that has no real samples, MC046 where a node cannot be computed in float32.
+    with those that read its result. Raises UsageError MC041 if that has no real samples, MC046
+    where a node cannot be computed in float32.
     """
     if not options.float_layers:
         return graph, ranges, ()

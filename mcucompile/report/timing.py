@@ -26,6 +26,7 @@ class Profiled:
 
 
 def execution(board: Board, profiled: Profiled | None, index: int) -> Report:
+    """What step `index` executes, its cycles, milliseconds and microjoules; null if not counted."""
     if profiled is None:
         return dict.fromkeys(("instructions", "executed", "cycles", "latency_ms", "energy_uj"))
     work = profiled.work[index]
@@ -60,6 +61,7 @@ def total(board: Board, profiled: Profiled | None) -> Report:
 
 
 def estimate(board: Board, estimated: Sequence[int] | None) -> Report:
+    """The whole run by the cost model. estimated: instructions of each step, None if unknown."""
     if estimated is None:
         keys = ("instructions", "cycles", "latency_ms", "energy_uj")
         return {f"{key}_estimated": None for key in keys}
@@ -79,6 +81,7 @@ def _time(suffix: str, board: Board, cycles: int) -> Report:
 
 
 def energy_source(board: Board) -> Report | None:
+    """What a cycle takes, and who says so; None for a board that does not tell."""
     if board.energy is None:
         return None
     per_cycle = board.energy.picojoules_per_cycle(board.clock_hz)
@@ -86,6 +89,7 @@ def energy_source(board: Board) -> Report | None:
 
 
 def time_lines(report: Report) -> list[str]:
+    """Time and energy for people, as lines of the summary."""
     if report["instructions_total"] is None:
         unknown = "time       not measured (`mcucompile profile` counts instructions)"
         return [unknown, *_guess(report)]

@@ -12,10 +12,9 @@ from mcucompile.ops.conv import Convolution
 from mcucompile.ops.dense import Dense
 from mcucompile.plan.plan import Plan
 from mcucompile.plan.program import KernelCall
+from mcucompile.report.sparsity import CHANNEL_BYTES
 
 Report = dict[str, Any]
-
-CHANNEL_BYTES = 8  # of bias and multiplier, besides the weights
 
 
 def weights(graph: Graph, plan: Plan, forms: Mapping[str, Form]) -> list[Report]:
